@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+/// The canonical sum: the one order in which every sum of a training run is added, whoever adds it.
+///
+/// A sum over `n` terms is cut into leaves of `grain` terms. A leaf is added in index order from +0.
+/// The leaves are combined by the left-complete binary tree (the shape of a Merkle tree in RFC 6962):
+///
+///     T(first, 1) = leaf(first)
+///     T(first, m) = T(first, h) + T(first + h, m - h),  h = the largest power of two below m
+///
+/// Any contiguous run of leaves is a short list of whole subtrees (*nodes*), so ranks that own runs
+/// compute their nodes alone and whoever holds all nodes finishes the tree: every split of whole
+/// leaves gives the same bits.
+namespace meshparity {
+
+/// A contiguous range [begin, end) of leaves, samples, features, layers ...
+struct Run {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+
+  std::size_t size() const { return end - begin; }
+  bool empty() const { return begin == end; }
+  bool operator==(const Run&) const = default;
+};
+
+/// Number of leaves of a sum over `terms` terms.
+std::size_t leaf_count(std::size_t terms, std::size_t grain);
+
+/// The terms that a run of leaves covers; the last leaf may be short.
+Run terms_of(Run leaves, std::size_t grain, std::size_t terms);
+
+/// Part `index` of `parts` nearly equal parts of [0, total): the first `total % parts` parts hold one
+/// more. Parts are empty where there are more parts than things to share.
+Run share_of(std::size_t total, std::size_t parts, std::size_t index);
+
+/// The same, of a run.
+Run share_of(Run total, std::size_t parts, std::size_t index);
+
+/// True if [node.begin, node.end) is a whole subtree of the tree over `leaves` leaves.
+bool is_node(Run node, std::size_t leaves);
+
+/// The nodes that a run of leaves decomposes into, left to right: the fewest whole subtrees.
+std::vector<Run> nodes_of(Run run, std::size_t leaves);
+
+/// A canonical sum in progress: `width` independent sums (the elements of a tensor) over one run of
+/// leaves, held as nodes. Leaves or whole nodes are pushed left to right; two siblings merge as soon
+/// as both exist, so a few buffers suffice (a binary counter).
+///
+/// All memory is taken by the constructor.
+class PartialSum {
+ public:
+  /// Can stream any of `runs` of a sum over `leaves` leaves, for up to `width` elements.
+  PartialSum(std::size_t leaves, std::span<const Run> runs, std::size_t width);
+
+  /// One run, all of whose leaves will be pushed here.
+  PartialSum(std::size_t leaves, Run run, std::size_t width);
+
+  /// Forgets everything and starts at leaf `run.begin`, with `width` elements.
+  void start(Run run, std::size_t width);
+  void start(Run run) { start(run, width_); }
+
+  /// The buffer to write the next node into; its contents are undefined.
+  std::span<float> next();
+
+  /// The next node, set to +0: what a leaf starts from.
+  std::span<float> next_zeroed();
+
+  /// The buffer from `next` now holds the node over the next `leaf_total` leaves: merge it.
+  void push(std::size_t leaf_total = 1);
+
+  /// Copies a finished node in: `next`, copy, `push`.
+  void push(Run node, std::span<const float> values);
+
+  /// The nodes so far, left to right, and their values.
+  std::span<const Run> nodes() const { return nodes_; }
+  std::span<const float> values(std::size_t node) const;
+
+  /// The run that has been pushed so far.
+  Run pushed() const;
+
+  /// The whole sum. Throws std::logic_error unless every leaf of the tree has been pushed.
+  std::span<float> total();
+
+  std::size_t leaves() const { return leaves_; }
+  std::size_t width() const { return width_; }
+
+ private:
+  std::size_t leaves_;
+  std::size_t width_;
+  std::size_t capacity_;  // floats per slot
+  Run run_;
+  std::vector<Run> nodes_;      // the stack, left to right
+  std::vector<float> buffers_;  // slot i holds node i
+};
+
+}  // namespace meshparity

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace meshparity {
+
+/// The exact sum of squares of floats, as one long integer in units of 2^-298: the square of a float
+/// is exact in binary64 and lies between 2^-298 and 2^256. No order of adding can matter.
+class ExactSum {
+ public:
+  /// 32 bits a word; the sum of up to 2^31 words from different ranks stays in range.
+  static constexpr std::size_t word_count = 20;
+
+  /// Adds value * value. The value must be finite.
+  void add_square(float value);
+
+  /// The sum, rounded once to binary64.
+  double rounded() const;
+
+  void to_words(std::span<std::uint64_t, word_count> words) const;
+  static ExactSum from_words(std::span<const std::uint64_t, word_count> words);
+
+ private:
+  std::array<std::uint64_t, word_count> words_{};  // word i counts units of 2^(32 i - 298)
+  std::uint32_t pending_ = 0;                      // additions since the last carry
+  void carry();
+};
+
+}  // namespace meshparity

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "model/corpus.h"
+#include "model/recipe.h"
+#include "model/parameter.h"
+
+namespace meshparity {
+
+/// A whole trained model on one rank: what is left to do after training.
+class Generator {
+ public:
+  /// `parameters`: every parameter whole, in the order of `parameters_of(mlp_layers(...))`.
+  Generator(const Recipe& recipe, const Corpus& corpus, const std::vector<std::vector<float>>& parameters);
+
+  /// Document number `index` of this seed, without a line end: at most `max_bytes` bytes.
+  std::string sample(std::uint64_t index, std::size_t max_bytes = 1000);
+
+  /// Mean loss over `batches` batches of validation rows, in binary64.
+  /// Throws UsageError if the corpus has no validation rows.
+  double validate(std::size_t batches);
+
+ private:
+  const Recipe& recipe_;
+  const Corpus& corpus_;
+  const std::vector<std::vector<float>>& parameters_;
+};
+
+/// The token whose part of the cumulative distribution holds `draw` in [0, 1). Probabilities are added
+/// in binary32 in token order; where rounding leaves the total below the draw, the last token with a
+/// probability above 0 is taken: there is always an answer.
+Token pick_token(std::span<const float> probabilities, float draw);
+
+}  // namespace meshparity
