@@ -40,8 +40,14 @@ Run share_of(std::size_t total, std::size_t parts, std::size_t index);
 /// The same, of a run.
 Run share_of(Run total, std::size_t parts, std::size_t index);
 
+/// All parts.
+std::vector<Run> shares_of(Run total, std::size_t parts);
+
 /// True if [node.begin, node.end) is a whole subtree of the tree over `leaves` leaves.
 bool is_node(Run node, std::size_t leaves);
+
+/// The largest node that a run of leaves (not empty) starts with.
+Run first_node_of(Run run, std::size_t leaves);
 
 /// The nodes that a run of leaves decomposes into, left to right: the fewest whole subtrees.
 std::vector<Run> nodes_of(Run run, std::size_t leaves);

@@ -12,7 +12,4 @@ namespace meshparity {
 /// Consecutive linear layers form (columns, rows) pairs; an odd one out stays whole.
 std::vector<LayerSpec> mlp_layers(const Recipe& recipe, std::size_t vocabulary);
 
-/// All parameters of the model, first layer first.
-std::vector<ParameterSpec> parameters_of(const std::vector<LayerSpec>& layers);
-
 }  // namespace meshparity

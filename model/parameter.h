@@ -29,6 +29,7 @@ struct Shard {
   Run rows;
   Run columns;
   Run flat;
+  bool tensor_split = false;  ///< each tensor-parallel rank has its own block; otherwise copies
 
   /// The whole parameter.
   explicit Shard(const ParameterSpec& whole);

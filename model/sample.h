@@ -6,15 +6,15 @@
 
 #include "model/corpus.h"
 #include "model/recipe.h"
-#include "model/parameter.h"
+#include "model/working_memory.h"
 
 namespace meshparity {
 
 /// A whole trained model on one rank: what is left to do after training.
 class Generator {
  public:
-  /// `parameters`: every parameter whole, in the order of `parameters_of(mlp_layers(...))`.
-  Generator(const Recipe& recipe, const Corpus& corpus, const std::vector<std::vector<float>>& parameters);
+  /// Takes a copy of the parameters; `recipe` and `corpus` must outlive it.
+  Generator(const Recipe& recipe, const Corpus& corpus, const ParameterSource& parameters);
 
   /// Document number `index` of this seed, without a line end: at most `max_bytes` bytes.
   std::string sample(std::uint64_t index, std::size_t max_bytes = 1000);
@@ -24,9 +24,17 @@ class Generator {
   double validate(std::size_t batches);
 
  private:
+  /// Runs the model; probabilities_ then has a row per sample.
+  void forward(const MicroBatch& batch);
+
   const Recipe& recipe_;
   const Corpus& corpus_;
-  const std::vector<std::vector<float>>& parameters_;
+  Layers layers_;
+  Parameters parameters_;
+  Activations activations_;
+  BatchBuffer batch_;
+  PartialSum loss_sum_;
+  std::vector<float> probabilities_;
 };
 
 /// The token whose part of the cumulative distribution holds `draw` in [0, 1). Probabilities are added

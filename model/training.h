@@ -64,6 +64,10 @@ struct Statistics {
 /// The digest alone, for parameters that are not being trained.
 std::uint64_t digest_of(const Shard& shard, std::span<const float> values);
 
+/// What every trainer does once a step's gradients are complete: checks the loss and calls the observer.
+void report_step(StepObserver& observer, std::size_t step, float loss,
+                 std::span<const ShardView> shards);
+
 /// Throws UsageError if the loss is not finite: from there on nothing means anything.
 void require_finite(float loss, std::size_t step);
 

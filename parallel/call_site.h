@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 namespace meshparity {
 
 /// Where an operation was called. (std::source_location needs a builtin that clang 14 lacks.)
@@ -13,5 +15,8 @@ struct CallSite {
     return {file, line, function};
   }
 };
+
+/// "parallel/train_pp.cpp:88 (train_pp)": the last two parts of the path, the line, the function.
+std::string to_string(const CallSite& site);
 
 }  // namespace meshparity

@@ -17,34 +17,44 @@ class CommError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A non-blocking operation under way. Its buffer must stay alive and untouched until `wait` returns,
-/// and it must be waited for: a request that is dropped is an error the transport reports.
+/// A non-blocking operation under way. Its buffer must stay alive and untouched until `wait`
+/// returns, and it must be waited for: a request that is dropped is an error the transport reports.
 class Request {
  public:
-  /// What a transport keeps for one operation.
+  /// What a transport keeps for one operation. The transport holds on to it, sees from the use
+  /// count that a request was dropped, and uses it again after the wait: no allocation per
+  /// operation.
   class State {
    public:
     virtual ~State() = default;
   };
 
   Request() = default;
-  explicit Request(std::unique_ptr<State> state) : state_(std::move(state)) {}
+  explicit Request(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  Request(Request&&) noexcept = default;
+  Request& operator=(Request&&) noexcept = default;
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
   bool pending() const { return state_ != nullptr; }
   State* state() const { return state_.get(); }
   void clear() { state_.reset(); }
 
  private:
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 /// One group of ranks as one of them sees it. Ranks are numbered 0 .. size - 1 in the group.
 ///
 /// Every operation is collective over the group unless it names a peer. Matching is fixed by
-/// construction: there is no "any source". There is no mean. A group of one rank runs the same code.
-/// Sizes come from the spans; sizes that disagree throw CommError before anything is sent.
+/// construction: there is no "any source". There is no mean. A group of one rank runs the same
+/// code. Sizes come from the spans; sizes that disagree throw CommError before anything is sent.
+/// The spans of one call must not overlap; tags go from 0 to `max_tag`.
 /// A blocking `send` may wait until the peer receives: programs must not count on buffering.
 class Comm {
  public:
+  static constexpr int max_tag = 32767;  ///< the largest that every MPI allows
+
   virtual ~Comm() = default;
   Comm(const Comm&) = delete;
   Comm& operator=(const Comm&) = delete;
@@ -54,7 +64,8 @@ class Comm {
   /// "world", "tp", ...: for messages to people.
   const std::string& name() const { return name_; }
 
-  void send(std::span<const float> values, std::size_t to, int tag, CallSite site = CallSite::here());
+  void send(std::span<const float> values, std::size_t to, int tag,
+            CallSite site = CallSite::here());
   void recv(std::span<float> values, std::size_t from, int tag, CallSite site = CallSite::here());
   Request isend(std::span<const float> values, std::size_t to, int tag,
                 CallSite site = CallSite::here());
@@ -85,8 +96,7 @@ class Comm {
 
   /// The same, rank r keeping only its part (`counts[r]` elements) in `mine`.
   void native_reduce_scatter(std::span<const float> values, std::span<float> mine,
-                             std::span<const std::size_t> counts,
-                             CallSite site = CallSite::here());
+                             std::span<const std::size_t> counts, CallSite site = CallSite::here());
 
   /// New groups: ranks of one colour together, ordered by (key, old rank).
   std::unique_ptr<Comm> split(const std::string& name, std::size_t colour, std::size_t key,
@@ -97,7 +107,8 @@ class Comm {
       : name_(std::move(name)), rank_(rank), size_(size) {}
 
  private:
-  virtual Request do_isend(std::span<const float> values, std::size_t to, int tag, CallSite site) = 0;
+  virtual Request do_isend(std::span<const float> values, std::size_t to, int tag,
+                           CallSite site) = 0;
   virtual Request do_irecv(std::span<float> values, std::size_t from, int tag, CallSite site) = 0;
   virtual void do_send(std::span<const float> values, std::size_t to, int tag, CallSite site) = 0;
   virtual void do_recv(std::span<float> values, std::size_t from, int tag, CallSite site) = 0;
@@ -106,7 +117,8 @@ class Comm {
   virtual void do_all_gather(std::span<const float> mine, std::span<float> all,
                              std::span<const std::size_t> counts, CallSite site) = 0;
   virtual void do_all_to_all(std::span<const float> outgoing,
-                             std::span<const std::size_t> outgoing_counts, std::span<float> incoming,
+                             std::span<const std::size_t> outgoing_counts,
+                             std::span<float> incoming,
                              std::span<const std::size_t> incoming_counts, CallSite site) = 0;
   virtual void do_barrier(CallSite site) = 0;
   virtual void do_all_reduce_integers(std::span<std::uint64_t> values, CallSite site) = 0;

@@ -1,0 +1,152 @@
+#include "model/canonical_sum.h"
+
+#include <algorithm>
+#include <bit>
+#include <stdexcept>
+#include <string>
+
+namespace meshparity {
+namespace {
+
+/// How many nodes a stream over `run` holds at its fullest, the one being pushed included.
+std::size_t slots_for(Run run, std::size_t leaves) {
+  std::vector<Run> nodes;
+  std::size_t most = 0;
+  for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
+    nodes.push_back({leaf, leaf + 1});
+    most = std::max(most, nodes.size());
+    while (nodes.size() > 1 && is_node({nodes[nodes.size() - 2].begin, leaf + 1}, leaves)) {
+      nodes.pop_back();
+      nodes.back().end = leaf + 1;
+    }
+  }
+  return most;
+}
+
+}  // namespace
+
+std::size_t leaf_count(std::size_t terms, std::size_t grain) { return (terms + grain - 1) / grain; }
+
+Run terms_of(Run leaves, std::size_t grain, std::size_t terms) {
+  return {std::min(leaves.begin * grain, terms), std::min(leaves.end * grain, terms)};
+}
+
+Run share_of(std::size_t total, std::size_t parts, std::size_t index) {
+  const std::size_t each = total / parts;
+  const std::size_t larger = total % parts;
+  const std::size_t begin = index * each + std::min(index, larger);
+  return {begin, begin + each + (index < larger ? 1 : 0)};
+}
+
+Run share_of(Run total, std::size_t parts, std::size_t index) {
+  const Run share = share_of(total.size(), parts, index);
+  return {total.begin + share.begin, total.begin + share.end};
+}
+
+std::vector<Run> shares_of(Run total, std::size_t parts) {
+  std::vector<Run> shares;
+  for (std::size_t i = 0; i < parts; ++i) shares.push_back(share_of(total, parts, i));
+  return shares;
+}
+
+bool is_node(Run node, std::size_t leaves) {
+  // Complete subtrees start at a multiple of their power-of-two size. Those on the right edge of the
+  // tree may be shorter, and start where the complete subtree of the next power of two would.
+  const std::size_t full = std::bit_ceil(node.size());
+  return node.begin % full == 0 && (node.size() == full || node.end == leaves);
+}
+
+Run first_node_of(Run run, std::size_t leaves) {
+  if (is_node(run, leaves)) return run;
+  // Otherwise it is complete: as large as the run allows and its beginning is a multiple of.
+  std::size_t size = std::bit_floor(run.size());
+  while (run.begin % size != 0) size /= 2;
+  return {run.begin, run.begin + size};
+}
+
+std::vector<Run> nodes_of(Run run, std::size_t leaves) {
+  std::vector<Run> nodes;
+  for (; !run.empty(); run.begin = nodes.back().end) nodes.push_back(first_node_of(run, leaves));
+  return nodes;
+}
+
+PartialSum::PartialSum(std::size_t leaves, std::span<const Run> runs, std::size_t width)
+    : leaves_(leaves), width_(width), capacity_(width) {
+  std::size_t slots = 1;
+  for (const Run run : runs) slots = std::max(slots, slots_for(run, leaves));
+  nodes_.reserve(slots + 1);
+  buffers_.resize(slots * width);
+}
+
+PartialSum::PartialSum(std::size_t leaves, Run run, std::size_t width)
+    : PartialSum(leaves, std::span<const Run>(&run, 1), width) {
+  start(run);
+}
+
+void PartialSum::start(Run run, std::size_t width) {
+  if (width > capacity_) throw std::logic_error("PartialSum: wider than its buffers");
+  run_ = run;
+  width_ = width;
+  nodes_.clear();
+}
+
+std::span<float> PartialSum::next() {
+  const std::size_t slot = nodes_.size();
+  if ((slot + 1) * capacity_ > buffers_.size()) {
+    throw std::logic_error("PartialSum: more nodes at once than its runs can need");
+  }
+  return {buffers_.data() + slot * capacity_, width_};
+}
+
+std::span<float> PartialSum::next_zeroed() {
+  const std::span<float> buffer = next();
+  std::fill(buffer.begin(), buffer.end(), 0.0F);
+  return buffer;
+}
+
+void PartialSum::push(std::size_t leaf_total) {
+  const std::size_t begin = pushed().end;
+  if (begin + leaf_total > run_.end) {
+    throw std::logic_error("PartialSum: leaf " + std::to_string(begin + leaf_total - 1) +
+                           " lies behind the end of its run");
+  }
+  nodes_.push_back({begin, begin + leaf_total});
+  // The left sibling of the newest node, if it is complete, is its neighbour on the stack.
+  while (nodes_.size() > 1) {
+    const Run left = nodes_[nodes_.size() - 2];
+    const Run right = nodes_.back();
+    if (!is_node({left.begin, right.end}, leaves_)) break;
+    float* const sum = buffers_.data() + (nodes_.size() - 2) * capacity_;
+    const float* const addend = sum + capacity_;
+    for (std::size_t i = 0; i < width_; ++i) sum[i] = sum[i] + addend[i];
+    nodes_.pop_back();
+    nodes_.back().end = right.end;
+  }
+}
+
+void PartialSum::push(Run node, std::span<const float> values) {
+  if (node.begin != pushed().end) {
+    throw std::logic_error("PartialSum: node at leaf " + std::to_string(node.begin) +
+                           " pushed out of order");
+  }
+  const std::span<float> buffer = next();
+  std::copy(values.begin(), values.end(), buffer.begin());
+  push(node.size());
+}
+
+std::span<const float> PartialSum::values(std::size_t node) const {
+  return {buffers_.data() + node * capacity_, width_};
+}
+
+Run PartialSum::pushed() const {
+  return {run_.begin, nodes_.empty() ? run_.begin : nodes_.back().end};
+}
+
+std::span<float> PartialSum::total() {
+  if (nodes_.size() != 1 || nodes_.front() != Run{0, leaves_}) {
+    throw std::logic_error("PartialSum: the sum is not complete");
+  }
+  return {buffers_.data(), width_};
+}
+
+}  // namespace meshparity

@@ -1,0 +1,108 @@
+#include "model/corpus.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "model/error.h"
+#include "model/philox.h"
+
+namespace meshparity {
+namespace {
+
+/// Calls `visit` with each line, without its line end. A text that ends in a line end has no empty
+/// last line.
+template <typename Visit>
+void for_each_line(std::string_view text, Visit visit) {
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    visit(line);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+}
+
+}  // namespace
+
+Corpus::Corpus(std::string_view text, std::size_t context) : context_(context) {
+  std::array<bool, 256> occurs{};
+  for_each_line(text, [&](std::string_view line) {
+    for (const char byte : line) occurs[static_cast<unsigned char>(byte)] = true;
+  });
+  std::array<Token, 256> token_of{};
+  for (std::size_t byte = 0; byte < occurs.size(); ++byte) {
+    if (!occurs[byte]) continue;
+    bytes_.push_back(static_cast<unsigned char>(byte));
+    token_of[byte] = static_cast<Token>(bytes_.size());
+  }
+  if (bytes_.empty()) {
+    throw UsageError("the corpus holds no text", "give a file with one document a line");
+  }
+  if (text.size() >= std::numeric_limits<std::uint32_t>::max()) {
+    throw UsageError("the corpus has " + std::to_string(text.size()) + " bytes, the limit is 4 GiB",
+                     "cut it into parts");
+  }
+  for_each_line(text, [&](std::string_view line) {
+    const std::size_t start = stream_.size();
+    for (const char byte : line) stream_.push_back(token_of[static_cast<unsigned char>(byte)]);
+    stream_.push_back(0);
+    start_.resize(stream_.size(), start);
+  });
+}
+
+Corpus Corpus::from_file(const std::string& path, std::size_t context) {
+  const std::string hint = "give a readable text file, one document a line";
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    throw UsageError("corpus " + path + " is a directory", hint);
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw UsageError("corpus " + path + " cannot be read: " + std::strerror(errno), hint);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (file.bad()) throw UsageError("corpus " + path + " cannot be read to its end", hint);
+  if (text.view().empty()) throw UsageError("corpus " + path + " is empty", hint);
+  return Corpus(text.view(), context);
+}
+
+std::size_t Corpus::rows(Split split) const {
+  // At least one row to train on: 90 % of a single row would be none.
+  const std::size_t training = std::max<std::size_t>(1, stream_.size() / 10 * 9 + stream_.size() % 10 * 9 / 10);
+  return split == Split::training ? training : stream_.size() - training;
+}
+
+char Corpus::byte_of(Token token) const {
+  return static_cast<char>(bytes_.at(static_cast<std::size_t>(token) - 1));
+}
+
+Token Corpus::row(Split split, std::size_t row, std::span<Token> tokens) const {
+  const std::size_t at = split == Split::training ? row : rows(Split::training) + row;
+  const std::size_t known = std::min(at - start_[at], context_);
+  const std::size_t padding = context_ - known;
+  std::fill_n(tokens.begin(), padding, Token{0});
+  std::copy_n(stream_.begin() + static_cast<std::ptrdiff_t>(at - known), known,
+              tokens.begin() + static_cast<std::ptrdiff_t>(padding));
+  return stream_[at];
+}
+
+std::size_t Corpus::drawn_row(Split split, std::uint64_t seed, std::uint64_t step,
+                              std::uint64_t slot) const {
+  // The upper half of a 32 x 32 bit product maps 32 random bits evenly onto fewer than 2^32 rows.
+  const std::uint64_t bits = random_bits(seed, Stream::batch, step, slot);
+  return static_cast<std::size_t>(bits * rows(split) >> 32);
+}
+
+void Corpus::draw(Split split, std::uint64_t seed, std::uint64_t step, std::size_t first_slot,
+                  std::span<Token> tokens, std::span<Token> targets) const {
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    targets[i] = row(split, drawn_row(split, seed, step, first_slot + i),
+                     tokens.subspan(i * context_, context_));
+  }
+}
+
+}  // namespace meshparity

@@ -1,0 +1,25 @@
+#include "model/parameter.h"
+
+#include "model/philox.h"
+
+namespace meshparity {
+
+Shard::Shard(const ParameterSpec& whole) : Shard(whole, {0, whole.rows}, {0, whole.columns}) {}
+
+Shard::Shard(const ParameterSpec& whole, Run block_rows, Run block_columns)
+    : spec(whole),
+      rows(block_rows),
+      columns(block_columns),
+      flat{0, block_rows.size() * block_columns.size()} {}
+
+void RandomParameters::fill(const Shard& shard, std::span<float> values) const {
+  const float k = init_scale_ / static_cast<float>(shard.spec.fan_in);
+  const std::uint64_t parameter = coordinate_of(shard.spec.name);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint32_t bits =
+        random_bits(seed_, Stream::initial_parameters, parameter, shard.global_index(i));
+    values[i] = 2.0F * k * unit_float(bits) - k;
+  }
+}
+
+}  // namespace meshparity

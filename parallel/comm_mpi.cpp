@@ -1,0 +1,354 @@
+#include "parallel/comm_mpi.h"
+
+#define OMPI_SKIP_MPICXX 1  // the C++ bindings that MPI has withdrawn
+#include <mpi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "parallel/watchdog.h"
+
+namespace meshparity {
+namespace {
+
+/// A send or a receive under way. Kept and used again, so that none allocates after the first ones.
+struct Transfer final : Request::State {
+  MPI_Request request = MPI_REQUEST_NULL;
+  CommOperation operation{};
+  std::string group;  // the operation may outlive its group
+  std::size_t size = 0;
+  bool receives = false;
+  bool active = false;
+};
+
+int rank_in(MPI_Comm communicator) {
+  int rank = 0;
+  MPI_Comm_rank(communicator, &rank);
+  return rank;
+}
+
+std::size_t size_of(MPI_Comm communicator) {
+  int size = 0;
+  MPI_Comm_size(communicator, &size);
+  return static_cast<std::size_t>(size);
+}
+
+void check(int result, const CommOperation& operation) {
+  if (result == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(result, text, &length);
+  throw CommError(describe(operation) + ": " + std::string(text, static_cast<std::size_t>(length)));
+}
+
+/// MPI accepts a message that is shorter than its receiver expects; this project does not.
+void check_size(const MPI_Status& status, std::size_t expected, const CommOperation& operation) {
+  int received = 0;
+  check(MPI_Get_count(&status, MPI_FLOAT, &received), operation);
+  if (std::cmp_not_equal(received, expected)) {
+    throw CommError(describe(operation) + ": expected " + std::to_string(expected) +
+                    " values, received " + std::to_string(received));
+  }
+}
+
+}  // namespace
+
+/// What all groups of this process share.
+class MpiProcess {
+ public:
+  MpiProcess(std::chrono::milliseconds deadline, MpiWorld::DeadlineHandler on_deadline)
+      : on_deadline_(std::move(on_deadline)), watchdog_(deadline, on_deadline_) {}
+
+  /// An operation under watch for as long as this lives.
+  class Watched {
+   public:
+    Watched(MpiProcess& process, const CommOperation& operation) : process_(process) {
+      process_.watchdog_.begin(operation);
+    }
+    ~Watched() { process_.watchdog_.end(); }
+    Watched(const Watched&) = delete;
+    Watched& operator=(const Watched&) = delete;
+
+   private:
+    MpiProcess& process_;
+  };
+
+  std::shared_ptr<Transfer> new_transfer(const CommOperation& operation) {
+    const auto free = std::ranges::find(transfers_, false, &Transfer::active);
+    const auto transfer =
+        free == transfers_.end() ? transfers_.emplace_back(std::make_shared<Transfer>()) : *free;
+    transfer->group = *operation.group;
+    transfer->operation = operation;
+    transfer->operation.group = &transfer->group;
+    return transfer;
+  }
+
+  /// The requests that nobody can wait for any more, one a line; empty if there are none.
+  std::string dropped_requests() const {
+    std::string text;
+    for (const auto& transfer : transfers_) {
+      // One reference is this list's, the other the request's.
+      if (!transfer->active || transfer.use_count() > 1) continue;
+      text += (text.empty() ? "" : "\n") + describe(transfer->operation) +
+              ": its request was dropped without a wait";
+    }
+    return text;
+  }
+
+  void report(const std::string& text) const { on_deadline_(text); }
+
+ private:
+  std::vector<std::shared_ptr<Transfer>> transfers_;
+  const MpiWorld::DeadlineHandler on_deadline_;
+  Watchdog watchdog_;
+};
+
+namespace {
+
+/// A group of MPI processes.
+class MpiComm final : public Comm {
+ public:
+  MpiComm(std::string name, MPI_Comm communicator, MpiProcess& process)
+      : Comm(std::move(name), static_cast<std::size_t>(rank_in(communicator)),
+             size_of(communicator)),
+        communicator_(communicator),
+        process_(process),
+        exceptions_(std::uncaught_exceptions()),
+        blocks_(size()),
+        incoming_(size()) {
+    MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN);
+  }
+
+  ~MpiComm() override {
+    // Freeing is collective: while an exception is under way the others may never come to it.
+    if (communicator_ != MPI_COMM_WORLD && std::uncaught_exceptions() == exceptions_) {
+      MPI_Comm_free(&communicator_);
+    }
+  }
+
+ private:
+  /// The sizes and places of the ranks' blocks in a buffer, as MPI takes them; memory is kept.
+  struct Blocks {
+    explicit Blocks(std::size_t ranks) : sizes(ranks), starts(ranks) {}
+
+    void set(std::span<const std::size_t> counts) {
+      std::size_t start = 0;
+      for (std::size_t r = 0; r < counts.size(); ++r) {
+        sizes[r] = checked_count(counts[r]);
+        starts[r] = checked_count(start);
+        start += counts[r];
+      }
+    }
+
+    std::vector<int> sizes;
+    std::vector<int> starts;
+  };
+
+  CommOperation collective(const char* name, CallSite site) const {
+    return {.name = name, .group = &this->name(), .rank = rank(), .site = site};
+  }
+
+  CommOperation with_peer(const char* name, const char* role, std::size_t peer, int tag,
+                          CallSite site) const {
+    return {.name = name,
+            .group = &this->name(),
+            .rank = rank(),
+            .site = site,
+            .peer_role = role,
+            .peer = peer,
+            .tag = tag};
+  }
+
+  /// Every MPI call passes here: under watch, its error turned into an exception.
+  template <typename Call>
+  void run(const CommOperation& operation, Call call) {
+    const std::string dropped = process_.dropped_requests();
+    if (!dropped.empty()) throw CommError(dropped);
+    const MpiProcess::Watched watched(process_, operation);
+    check(call(), operation);
+  }
+
+  void do_send(std::span<const float> values, std::size_t to, int tag, CallSite site) override {
+    const int count = checked_count(values.size());
+    run(with_peer("send", "to", to, tag, site), [&] {
+      return MPI_Send(values.data(), count, MPI_FLOAT, checked_count(to), tag, communicator_);
+    });
+  }
+
+  void do_recv(std::span<float> values, std::size_t from, int tag, CallSite site) override {
+    const int count = checked_count(values.size());
+    const CommOperation operation = with_peer("recv", "from", from, tag, site);
+    MPI_Status status;
+    run(operation, [&] {
+      return MPI_Recv(values.data(), count, MPI_FLOAT, checked_count(from), tag, communicator_,
+                      &status);
+    });
+    check_size(status, values.size(), operation);
+  }
+
+  Request do_isend(std::span<const float> values, std::size_t to, int tag, CallSite site) override {
+    const int count = checked_count(values.size());
+    const CommOperation operation = with_peer("isend", "to", to, tag, site);
+    auto transfer = process_.new_transfer(operation);
+    run(operation, [&] {
+      return MPI_Isend(values.data(), count, MPI_FLOAT, checked_count(to), tag, communicator_,
+                       &transfer->request);
+    });
+    transfer->receives = false;
+    transfer->active = true;
+    return Request(std::move(transfer));
+  }
+
+  Request do_irecv(std::span<float> values, std::size_t from, int tag, CallSite site) override {
+    const int count = checked_count(values.size());
+    const CommOperation operation = with_peer("irecv", "from", from, tag, site);
+    auto transfer = process_.new_transfer(operation);
+    run(operation, [&] {
+      return MPI_Irecv(values.data(), count, MPI_FLOAT, checked_count(from), tag, communicator_,
+                       &transfer->request);
+    });
+    transfer->receives = true;
+    transfer->size = values.size();
+    transfer->active = true;
+    return Request(std::move(transfer));
+  }
+
+  void do_wait(Request& request, CallSite site) override {
+    auto* transfer = dynamic_cast<Transfer*>(request.state());
+    if (transfer == nullptr) {
+      throw CommError(describe(collective("wait", site)) +
+                      ": the request belongs to another transport");
+    }
+    CommOperation operation = transfer->operation;
+    operation.name = transfer->receives ? "wait for irecv" : "wait for isend";
+    operation.site = site;
+    MPI_Status status;
+    run(operation, [&] { return MPI_Wait(&transfer->request, &status); });
+    transfer->active = false;
+    request.clear();
+    if (transfer->receives) check_size(status, transfer->size, operation);
+  }
+
+  void do_broadcast(std::span<float> values, std::size_t root, CallSite site) override {
+    const int count = checked_count(values.size());
+    run(collective("broadcast", site), [&] {
+      return MPI_Bcast(values.data(), count, MPI_FLOAT, checked_count(root), communicator_);
+    });
+  }
+
+  void do_all_gather(std::span<const float> mine, std::span<float> all,
+                     std::span<const std::size_t> counts, CallSite site) override {
+    blocks_.set(counts);
+    run(collective("all_gather", site), [&] {
+      return MPI_Allgatherv(mine.data(), blocks_.sizes[rank()], MPI_FLOAT, all.data(),
+                            blocks_.sizes.data(), blocks_.starts.data(), MPI_FLOAT, communicator_);
+    });
+  }
+
+  void do_all_to_all(std::span<const float> outgoing, std::span<const std::size_t> outgoing_counts,
+                     std::span<float> incoming, std::span<const std::size_t> incoming_counts,
+                     CallSite site) override {
+    blocks_.set(outgoing_counts);
+    incoming_.set(incoming_counts);
+    run(collective("all_to_all", site), [&] {
+      return MPI_Alltoallv(outgoing.data(), blocks_.sizes.data(), blocks_.starts.data(), MPI_FLOAT,
+                           incoming.data(), incoming_.sizes.data(), incoming_.starts.data(),
+                           MPI_FLOAT, communicator_);
+    });
+  }
+
+  void do_barrier(CallSite site) override {
+    run(collective("barrier", site), [&] { return MPI_Barrier(communicator_); });
+  }
+
+  void do_all_reduce_integers(std::span<std::uint64_t> values, CallSite site) override {
+    const int count = checked_count(values.size());
+    run(collective("all_reduce_integers", site), [&] {
+      return MPI_Allreduce(MPI_IN_PLACE, values.data(), count, MPI_UINT64_T, MPI_SUM,
+                           communicator_);
+    });
+  }
+
+  void do_native_all_reduce(std::span<float> values, CallSite site) override {
+    const int count = checked_count(values.size());
+    run(collective("native_all_reduce", site), [&] {
+      return MPI_Allreduce(MPI_IN_PLACE, values.data(), count, MPI_FLOAT, MPI_SUM, communicator_);
+    });
+  }
+
+  void do_native_reduce_scatter(std::span<const float> values, std::span<float> mine,
+                                std::span<const std::size_t> counts, CallSite site) override {
+    blocks_.set(counts);
+    run(collective("native_reduce_scatter", site), [&] {
+      return MPI_Reduce_scatter(values.data(), mine.data(), blocks_.sizes.data(), MPI_FLOAT,
+                                MPI_SUM, communicator_);
+    });
+  }
+
+  std::unique_ptr<Comm> do_split(const std::string& name, std::size_t colour, std::size_t key,
+                                 CallSite site) override {
+    MPI_Comm made = MPI_COMM_NULL;
+    run(collective("split", site), [&] {
+      return MPI_Comm_split(communicator_, checked_count(colour), checked_count(key), &made);
+    });
+    return std::make_unique<MpiComm>(name, made, process_);
+  }
+
+  MPI_Comm communicator_;
+  MpiProcess& process_;
+  const int exceptions_;
+  Blocks blocks_;  // gathered, scattered or outgoing
+  Blocks incoming_;
+};
+
+}  // namespace
+
+bool started_by_mpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
+
+int checked_count(std::size_t value) {
+  if (std::cmp_greater(value, std::numeric_limits<int>::max())) {
+    throw CommError("MPI cannot take " + std::to_string(value) + ": its counts end at " +
+                    std::to_string(std::numeric_limits<int>::max()));
+  }
+  return static_cast<int>(value);
+}
+
+MpiWorld::MpiWorld(std::chrono::milliseconds deadline, DeadlineHandler on_deadline)
+    : exceptions_(std::uncaught_exceptions()) {
+  if (deadline.count() <= 0) {
+    throw CommError("the deadline of MPI operations must be positive, not " +
+                    std::to_string(deadline.count()) + " ms");
+  }
+  int initialised = 0;
+  MPI_Initialized(&initialised);
+  if (initialised != 0) throw CommError("MPI can be started only once in a process");
+  int provided = MPI_THREAD_SINGLE;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  if (provided < MPI_THREAD_FUNNELED) {
+    MPI_Finalize();
+    throw CommError("this MPI cannot work in a process with threads");
+  }
+  process_ = std::make_unique<MpiProcess>(deadline, std::move(on_deadline));
+  comm_ = std::make_unique<MpiComm>("world", MPI_COMM_WORLD, *process_);
+}
+
+MpiWorld::~MpiWorld() {
+  if (std::uncaught_exceptions() > exceptions_) return;
+  const std::string dropped = process_->dropped_requests();
+  if (!dropped.empty()) process_->report(dropped);
+  const CommOperation operation{
+      .name = "finalize", .group = &comm_->name(), .rank = comm_->rank(), .site = CallSite::here()};
+  const MpiProcess::Watched watched(*process_, operation);
+  MPI_Finalize();
+}
+
+void MpiWorld::abort(int status) {
+  MPI_Abort(MPI_COMM_WORLD, status);
+  std::_Exit(status);
+}
+
+}  // namespace meshparity

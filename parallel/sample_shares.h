@@ -1,0 +1,29 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+#include "model/canonical_sum.h"
+#include "model/recipe.h"
+
+namespace meshparity {
+
+/// All leaves of the batch.
+inline Run batch_leaves(const Recipe& recipe) {
+  return {0, leaf_count(recipe.batch, recipe.batch_grain)};
+}
+
+/// The samples of a run of leaves of the batch.
+inline Run samples_of(const Recipe& recipe, Run leaves) {
+  return terms_of(leaves, recipe.batch_grain, recipe.batch);
+}
+
+/// The most samples that any of these runs of leaves holds: what buffers must have room for.
+inline std::size_t most_samples(const Recipe& recipe, std::span<const Run> runs) {
+  std::size_t most = 0;
+  for (const Run run : runs) most = std::max(most, samples_of(recipe, run).size());
+  return most;
+}
+
+}  // namespace meshparity

@@ -1,0 +1,107 @@
+// Data parallel: every rank holds the whole model and works on its own samples.
+//
+//     batch leaves   | 0 1 2 | 3 4 5 | 6 7 |      (a leaf is `batch_grain` samples)
+//     rank               0       1      2
+//     microbatches   | 0 1|2 | 3 4|5 | 6|7 |      (each rank cuts its own run)
+//
+//     gradient       node sums of  +  node sums of  +  node sums of   = the sum of one rank
+//                    leaves 0-2       leaves 3-5       leaves 6-7
+//
+// The gradient is a sum over samples, so each rank adds up its own leaves, and one all_reduce per
+// parameter finishes the tree: everybody then holds the same bits and takes the same update.
+
+#include <vector>
+
+#include "model/kernels.h"
+#include "model/loss.h"
+#include "model/model.h"
+#include "model/working_memory.h"
+#include "parallel/collectives.h"
+#include "parallel/sample_shares.h"
+#include "parallel/train.h"
+
+namespace meshparity {
+
+void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
+  const Recipe& recipe = run.recipe;
+  const std::size_t vocabulary = run.corpus.vocabulary();
+  validate(how, recipe, vocabulary);
+  MeshGroups groups = lay_out(how.mesh, world);
+  Comm& dp = *groups.dp;
+
+  // Who adds up which leaves.
+  const Run all_leaves = batch_leaves(recipe);
+  const std::vector<Run> rank_leaves = shares_of(all_leaves, dp.size());
+  const Run my_leaves = rank_leaves[dp.rank()];
+  const std::vector<Run> microbatches = shares_of(my_leaves, how.microbatches);
+  const std::size_t max_samples = most_samples(recipe, microbatches);
+
+  const Layers layers = make_layers(model_layers(recipe, vocabulary), max_samples);
+  Parameters parameters(layers);  // replicated
+  parameters.fill(run.initial);
+  GradientSums my_sums = make_gradient_sums(layers, all_leaves.end, {&my_leaves, 1});  // partial
+  GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});
+  PartialSum my_loss(all_leaves.end, my_leaves, 1);
+  PartialSum loss_sum(all_leaves.end, all_leaves, 1);
+  Reducer reducer(dp, how.reduction, all_leaves.end);
+  reducer.reserve(rank_leaves, largest_parameter(layers));
+
+  Activations activations(layers, max_samples);
+  std::vector<float> probabilities(max_samples * vocabulary);
+  BatchBuffer batch_buffer(recipe, run.corpus, max_samples);
+  std::vector<ShardView> shards = parameters.views();
+  for (ShardView& shard : shards) shard.counted = dp.rank() == 0;
+  const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);  // of the global batch
+
+  for (std::size_t step = 0; step < recipe.steps; ++step) {
+    start(my_sums, my_leaves);
+    start(gradients, all_leaves);
+    my_loss.start(my_leaves);
+    loss_sum.start(all_leaves);
+
+    // The microbatches follow each other through the leaves, so their gradients simply add up.
+    for (const Run microbatch : microbatches) {
+      const Run mine = samples_of(recipe, microbatch);
+      const std::size_t samples = mine.size();
+      const MicroBatch batch = batch_buffer.draw(Corpus::Split::training, step, mine);
+
+      for (std::size_t l = 0; l < layers.size(); ++l) {
+        layers[l]->forward(batch, parameters.layer(l), activations.value(l, samples),
+                           activations.value(l + 1, samples));
+      }
+      softmax_cross_entropy_forward(batch, activations.value(layers.size(), samples),
+                                    recipe.vocab_grain, probabilities, my_loss);
+
+      softmax_cross_entropy_backward(batch, probabilities, inverse_batch,
+                                     activations.gradient(layers.size(), samples));
+      for (std::size_t l = layers.size(); l-- > 0;) {
+        layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
+                            activations.value(l + 1, samples),
+                            activations.gradient(l + 1, samples), activations.gradient(l, samples),
+                            my_sums[l]);
+      }
+    }
+
+    // Partial sums of each rank -> the whole sum on every rank.
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      for (std::size_t p = 0; p < my_sums[l].size(); ++p) {
+        reducer.all_reduce(my_sums[l][p], rank_leaves, gradients[l][p]);
+      }
+    }
+    reducer.all_reduce(my_loss, rank_leaves, loss_sum);
+    const float loss = loss_sum.total()[0] * inverse_batch;
+
+    attach_gradients(shards, gradients);
+    report_step(run.observer, step, loss, shards, world);
+
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      for (std::size_t p = 0; p < gradients[l].size(); ++p) {
+        sgd_update(gradients[l][p].total(), recipe.lr, parameters.values(l, p));
+      }
+    }
+  }
+  for (ShardView& shard : shards) shard.gradient = {};
+  run.observer.finished(shards);
+}
+
+}  // namespace meshparity
