@@ -1,12 +1,12 @@
 #include "model/corpus.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <sstream>
 
 #include "model/error.h"
 #include "model/philox.h"
@@ -63,11 +63,15 @@ Corpus Corpus::from_file(const std::string& path, std::size_t context) {
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) throw UsageError("corpus " + path + " cannot be read: " + std::strerror(errno), hint);
-  std::ostringstream text;
-  text << file.rdbuf();
+  std::string text;
+  std::array<char, 65536> block;
+  while (file) {
+    file.read(block.data(), static_cast<std::streamsize>(block.size()));
+    text.append(block.data(), static_cast<std::size_t>(file.gcount()));
+  }
   if (file.bad()) throw UsageError("corpus " + path + " cannot be read to its end", hint);
-  if (text.view().empty()) throw UsageError("corpus " + path + " is empty", hint);
-  return Corpus(text.view(), context);
+  if (text.empty()) throw UsageError("corpus " + path + " is empty", hint);
+  return Corpus(text, context);
 }
 
 std::size_t Corpus::rows(Split split) const {

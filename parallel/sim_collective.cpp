@@ -78,8 +78,9 @@ const char* name_of(Collective kind) {
 }
 
 std::string describe(const CollectiveCall& call, std::span<const std::size_t> members) {
-  const std::string operation = name_of(call.kind);
-  const std::string of_values = " of " + std::to_string(size_of(call)) + " values";
+  std::string operation = name_of(call.kind);
+  const std::size_t size = size_of(call);
+  const std::string of_values = " of " + std::to_string(size) + (size == 1 ? " value" : " values");
   switch (call.kind) {
     case Collective::broadcast:
       return operation + of_values + " from rank " + std::to_string(members[call.root]);
@@ -122,12 +123,11 @@ std::optional<std::string> disagreement(std::span<const CollectiveCall> calls,
   return std::nullopt;
 }
 
-CollectiveMover::CollectiveMover(std::size_t ranks, Random& random)
-    : random_(random), offsets_(ranks), terms_(ranks) {
+CollectiveMover::CollectiveMover(std::size_t ranks) : offsets_(ranks), terms_(ranks) {
   additions_.reserve(ranks);
 }
 
-void CollectiveMover::move(std::span<const CollectiveCall> calls) {
+void CollectiveMover::move(std::span<const CollectiveCall> calls, std::uint64_t order_seed) {
   switch (calls[0].kind) {
     case Collective::broadcast: {
       const std::span<const float> values = calls[calls[0].root].output;
@@ -143,9 +143,9 @@ void CollectiveMover::move(std::span<const CollectiveCall> calls) {
     case Collective::all_reduce_integers:
       return all_reduce_integers(calls);
     case Collective::native_all_reduce:
-      return native_all_reduce(calls);
+      return native_all_reduce(calls, order_seed);
     case Collective::native_reduce_scatter:
-      return native_reduce_scatter(calls);
+      return native_reduce_scatter(calls, order_seed);
     case Collective::barrier:
     case Collective::split:
       return;
@@ -179,8 +179,9 @@ void CollectiveMover::all_reduce_integers(std::span<const CollectiveCall> calls)
   }
 }
 
-void CollectiveMover::native_all_reduce(std::span<const CollectiveCall> calls) {
-  draw_order(calls.size());
+void CollectiveMover::native_all_reduce(std::span<const CollectiveCall> calls,
+                                        std::uint64_t order_seed) {
+  draw_order(calls.size(), order_seed);
   for (std::size_t i = 0; i < calls[0].output.size(); ++i) {
     for (std::size_t r = 0; r < calls.size(); ++r) terms_[r] = calls[r].output[i];
     const float sum = sum_in_drawn_order();
@@ -188,8 +189,9 @@ void CollectiveMover::native_all_reduce(std::span<const CollectiveCall> calls) {
   }
 }
 
-void CollectiveMover::native_reduce_scatter(std::span<const CollectiveCall> calls) {
-  draw_order(calls.size());
+void CollectiveMover::native_reduce_scatter(std::span<const CollectiveCall> calls,
+                                            std::uint64_t order_seed) {
+  draw_order(calls.size(), order_seed);
   std::size_t i = 0;
   for (const CollectiveCall& to : calls) {
     for (float& result : to.output) {
@@ -202,13 +204,14 @@ void CollectiveMover::native_reduce_scatter(std::span<const CollectiveCall> call
 
 /// Any two of the partial sums that are left, until one is left: every order and every bracketing
 /// that an implementation could choose.
-void CollectiveMover::draw_order(std::size_t ranks) {
+void CollectiveMover::draw_order(std::size_t ranks, std::uint64_t order_seed) {
+  Random order(order_seed);
   additions_.clear();
   for (std::size_t r = 0; r < ranks; ++r) offsets_[r] = r;
   for (std::size_t left = ranks; left > 1; --left) {
-    std::swap(offsets_[random_.up_to(left - 1)], offsets_[left - 1]);
+    std::swap(offsets_[order.up_to(left - 1)], offsets_[left - 1]);
     const std::size_t second = offsets_[left - 1];
-    additions_.emplace_back(offsets_[random_.up_to(left - 2)], second);
+    additions_.emplace_back(offsets_[order.up_to(left - 2)], second);
   }
 }
 

@@ -57,19 +57,19 @@ std::optional<std::string> disagreement(std::span<const CollectiveCall> calls,
 /// Moves the data of a collective operation (not a split) in which everyone has arrived and agrees.
 class CollectiveMover {
  public:
-  CollectiveMover(std::size_t ranks, Random& random);
-  void move(std::span<const CollectiveCall> calls);
+  explicit CollectiveMover(std::size_t ranks);
+  /// A native float reduction draws its order of additions from `order_seed`.
+  void move(std::span<const CollectiveCall> calls, std::uint64_t order_seed);
 
  private:
   void all_gather(std::span<const CollectiveCall> calls);
   void all_to_all(std::span<const CollectiveCall> calls);
   void all_reduce_integers(std::span<const CollectiveCall> calls);
-  void native_all_reduce(std::span<const CollectiveCall> calls);
-  void native_reduce_scatter(std::span<const CollectiveCall> calls);
-  void draw_order(std::size_t ranks);
+  void native_all_reduce(std::span<const CollectiveCall> calls, std::uint64_t order_seed);
+  void native_reduce_scatter(std::span<const CollectiveCall> calls, std::uint64_t order_seed);
+  void draw_order(std::size_t ranks, std::uint64_t order_seed);
   float sum_in_drawn_order();
 
-  Random& random_;
   std::vector<std::size_t> offsets_;  // all three: room for one entry a rank, taken once
   std::vector<float> terms_;
   std::vector<std::pair<std::size_t, std::size_t>> additions_;  // terms[first] += terms[second]

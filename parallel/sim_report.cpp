@@ -196,7 +196,7 @@ std::string Reporter::peer_of(const Transfer& transfer) const {
 }
 
 std::string Reporter::with_fate(std::size_t rank) const {
-  const std::string text = "rank " + std::to_string(rank);
+  std::string text = "rank " + std::to_string(rank);
   switch (ranks_[rank].status) {
     case RankState::Status::finished:
       return text + ", which has finished";

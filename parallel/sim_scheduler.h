@@ -31,10 +31,8 @@ class Random {
 /// Something that happens at a later turn.
 class Event {
  public:
+  virtual ~Event() = default;
   virtual void happen() = 0;
-
- protected:
-  ~Event() = default;
 };
 
 /// Threads that take turns: one runs, the others wait for their turn. Only the running one may call

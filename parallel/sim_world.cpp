@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "model/philox.h"
+
 namespace meshparity::sim {
 
 void Mailbox::Queue::push(Transfer& transfer) {
@@ -41,7 +43,7 @@ World::World(const SimOptions& options)
     : options_(options),
       random_(options.seed),
       scheduler_(options.ranks, random_, [this] { stalled(); }),
-      mover_(options.ranks, random_),
+      mover_(options.ranks),
       ranks_(options.ranks),
       reporter_(options_, ranks_) {
   std::vector<std::size_t> everyone(options.ranks);
@@ -75,7 +77,6 @@ void World::run_rank(std::size_t rank, const RankBody& body) {
 void World::begin(std::size_t rank, const char* operation, const Group& group, CallSite site) {
   scheduler_.throw_if_stopped();
   RankState& state = ranks_[rank];
-  if (state.status == RankState::Status::dead) throw Unwound{};
   state.operation = operation;
   state.group = &group;
   state.site = site;
@@ -169,8 +170,8 @@ void World::complete(Transfer& send) {
   const RankState& sender = ranks_[send.owner];
   const RankState& receiver = ranks_[receive.owner];
   // The buffers of a dead rank are gone, and so is its message.
-  if (sender.status == RankState::Status::dead || receiver.status == RankState::Status::dead)
-    return;
+  constexpr auto dead = RankState::Status::dead;
+  if (sender.status == dead || receiver.status == dead) return;
   if (abandoned(send, sender) || abandoned(receive, receiver)) return fail(reporter_.leak());
   std::copy_n(send.source, send.size, receive.target);
   for (Transfer* side : {&send, &receive}) {
@@ -222,11 +223,18 @@ const CollectiveCall& World::collective(Group& group, std::size_t rank,
   return group.calls[rank];
 }
 
+std::uint64_t World::order_seed(const Group& group) const {
+  // Groups of one name and size add their n-th sum alike, as implementations do that choose by
+  // size. Otherwise copies of a tensor that several groups reduce side by side would drift apart.
+  return options_.seed + coordinate_of(group.name) + group.collectives * 0x9E3779B97F4A7C15ULL;
+}
+
 void World::complete(Group& group) {
   if (group.calls.front().kind == Collective::split) {
     make_groups(group);
   } else {
-    mover_.move(group.calls);
+    mover_.move(group.calls, order_seed(group));
+    ++group.collectives;
   }
   group.arrived = 0;
   for (std::size_t member = 0; member < group.members.size(); ++member) {

@@ -67,6 +67,7 @@ struct Group final : Event {
   std::vector<Mailbox> mailboxes;
   std::vector<CollectiveCall> calls;
   std::size_t arrived = 0;
+  std::size_t collectives = 0;  // completed
 };
 
 /// What a rank does, or did last.
@@ -159,6 +160,7 @@ class World {
   void match(Transfer& send, Transfer& receive);
   void complete(Transfer& send);
   void complete(Group& group);
+  std::uint64_t order_seed(const Group& group) const;
   void make_groups(Group& group);
   void stalled();
   void fail(const SimFailure& failure);

@@ -1,0 +1,330 @@
+#include "parallel/collectives.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/error.h"
+#include "oracle/compare.h"
+#include "parallel/comm_sim.h"
+#include "property_tests/random_values.h"
+
+namespace meshparity {
+namespace {
+
+using random::from_to;
+using Leaves = std::vector<std::vector<float>>;  // [leaf][element]
+
+Leaves random_leaves(std::size_t count, std::size_t width, const rc::Gen<float>& kind) {
+  Leaves leaves;
+  for (std::size_t i = 0; i < count; ++i) leaves.push_back(random::floats(width, kind));
+  return leaves;
+}
+
+/// One stream over a run, for the elements of `share`.
+PartialSum stream(const Leaves& leaves, Run run, Run share) {
+  PartialSum sum(leaves.size(), run, share.size());
+  for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
+    sum.push({leaf, leaf + 1}, std::span(leaves[leaf]).subspan(share.begin, share.size()));
+  }
+  return sum;
+}
+
+Run all_of(const Leaves& leaves) { return {0, leaves.front().size()}; }
+
+/// Why two sums differ; empty if they hold the same nodes and the same bits.
+std::string difference(const PartialSum& actual, const PartialSum& expected) {
+  if (!std::equal(actual.nodes().begin(), actual.nodes().end(), expected.nodes().begin(),
+                  expected.nodes().end())) {
+    return "other nodes";
+  }
+  if (actual.width() != expected.width()) return "another width";
+  for (std::size_t n = 0; n < expected.nodes().size(); ++n) {
+    for (std::size_t i = 0; i < expected.width(); ++i) {
+      const float a = actual.values(n)[i];
+      const float e = expected.values(n)[i];
+      if (same_float(a, e)) continue;
+      return "node " + std::to_string(n) + ", element " + std::to_string(i) + ": " +
+             std::to_string(a) + " for " + std::to_string(e);
+    }
+  }
+  return "";
+}
+
+/// What a group reduces, perhaps several times over: which leaves each rank has, and how wide.
+struct Round {
+  std::vector<Run> runs;  // [rank]
+  std::size_t width = 0;
+  Leaves leaves;
+
+  Run whole() const { return {runs.front().begin, runs.back().end}; }
+};
+
+RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
+  const std::size_t ranks = *from_to(1, 12);
+  const std::size_t leaf_total = *from_to(1, 30);
+  std::vector<Round> rounds(*from_to(1, 3));
+  bool part_of_the_tree = false;
+  bool few_elements = false;
+  for (Round& round : rounds) {
+    const bool whole = *rc::gen::arbitrary<bool>();
+    const Run covered = whole ? Run{0, leaf_total} : random::random_run(leaf_total);
+    round.runs = random::random_split(covered, ranks);
+    round.width = *from_to(0, 40);
+    round.leaves = random_leaves(leaf_total, round.width, *random::kind_of_floats());
+    part_of_the_tree = part_of_the_tree || !whole;
+    few_elements = few_elements || round.width < ranks;
+  }
+  RC_CLASSIFY(part_of_the_tree, "part of the tree");
+  RC_CLASSIFY(few_elements, "fewer elements than ranks");
+  RC_CLASSIFY(ranks == 1, "one rank");
+  RC_CLASSIFY(ranks > 10, "more than 10 ranks");
+
+  std::vector<std::string> wrong;
+  run_simulated({.ranks = ranks, .seed = *random::any_seed()}, [&](Comm& group) {
+    Reducer reducer(group, Reduction::canonical, leaf_total);
+    std::size_t widest = 0;
+    for (const Round& round : rounds) widest = std::max(widest, round.width);
+    for (const Round& round : rounds) reducer.reserve(round.runs, widest);
+    for (const Round& round : rounds) {
+      const PartialSum mine = stream(round.leaves, round.runs[group.rank()], {0, round.width});
+      const Run share = share_of(round.width, ranks, group.rank());
+      PartialSum chunk(leaf_total, round.whole(), share.size());
+      reducer.reduce_scatter(mine, round.runs, chunk);
+      wrong.push_back(difference(chunk, stream(round.leaves, round.whole(), share)));
+
+      PartialSum whole(leaf_total, round.whole(), round.width);
+      reducer.all_reduce(mine, round.runs, whole);
+      wrong.push_back(difference(whole, stream(round.leaves, round.whole(), all_of(round.leaves))));
+    }
+  });
+  std::erase(wrong, "");
+  RC_ASSERT(wrong == std::vector<std::string>());
+}
+
+/// A batch spread over replicas, microbatches and sharding ranks: [dp][microbatch][fsdp].
+struct TwoLevels {
+  std::size_t dp = 1;
+  std::size_t fsdp = 1;
+  std::vector<Run> replicas;
+  std::vector<std::vector<std::vector<Run>>> runs;
+
+  TwoLevels(std::size_t leaf_total, std::size_t microbatches) {
+    dp = *from_to(1, 4);
+    fsdp = *from_to(1, 4);
+    replicas = random::random_split({0, leaf_total}, dp);
+    for (const Run replica : replicas) {
+      auto& of_replica = runs.emplace_back();
+      for (const Run microbatch : random::random_split(replica, microbatches)) {
+        of_replica.push_back(random::random_split(microbatch, fsdp));
+      }
+    }
+  }
+};
+
+RC_GTEST_PROP(Collectives, TwoLevelsGiveTheBitsOfOneStream, ()) {
+  const std::size_t leaf_total = *from_to(1, 30);
+  const std::size_t width = *from_to(0, 12);
+  const TwoLevels batch(leaf_total, *from_to(1, 5));
+  const Leaves leaves = random_leaves(leaf_total, width, *random::kind_of_floats());
+  const bool scatter = *rc::gen::arbitrary<bool>();
+  RC_CLASSIFY(scatter, "reduce_scatter first");
+  RC_CLASSIFY(batch.dp > 1 && batch.fsdp > 1, "two axes");
+
+  std::vector<std::string> wrong;
+  run_simulated({.ranks = batch.dp * batch.fsdp, .seed = *random::any_seed()}, [&](Comm& world) {
+    const std::size_t replica = world.rank() / batch.fsdp;
+    const std::unique_ptr<Comm> fsdp = world.split("fsdp", replica, world.rank());
+    const std::unique_ptr<Comm> dp = world.split("dp", fsdp->rank(), world.rank());
+    const auto& microbatches = batch.runs[replica];
+
+    Reducer inner(*fsdp, Reduction::canonical, leaf_total);
+    for (const auto& runs : microbatches) inner.reserve(runs, width);
+    const Run mine = scatter ? share_of(width, batch.fsdp, fsdp->rank()) : Run{0, width};
+    Reducer outer(*dp, Reduction::canonical, leaf_total);
+    outer.reserve(batch.replicas, mine.size());
+
+    PartialSum replica_sum(leaf_total, batch.replicas[replica], mine.size());
+    for (const auto& runs : microbatches) {
+      const PartialSum part = stream(leaves, runs[fsdp->rank()], {0, width});
+      if (scatter) {
+        inner.reduce_scatter(part, runs, replica_sum);
+      } else {
+        inner.all_reduce(part, runs, replica_sum);
+      }
+    }
+    PartialSum total(leaf_total, Run{0, leaf_total}, mine.size());
+    outer.all_reduce(replica_sum, batch.replicas, total);
+    wrong.push_back(difference(total, stream(leaves, {0, leaf_total}, mine)));
+  });
+  std::erase(wrong, "");
+  RC_ASSERT(wrong == std::vector<std::string>());
+}
+
+/// Higham's bound on a sum of n terms in any order: gamma(n - 1) * sum |x|, gamma(k) = k u / (1 - k
+/// u) (Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). Adding 0 is exact.
+double any_order_bound(const Leaves& leaves, Run run, std::size_t element) {
+  double magnitudes = 0;
+  for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
+    magnitudes += std::abs(static_cast<double>(leaves[leaf][element]));
+  }
+  const double rounding = run.empty() ? 0 : static_cast<double>(run.size() - 1) * 0x1p-24;
+  return rounding / (1 - rounding) * magnitudes;
+}
+
+/// Why the nodes of a sum do not add up to the exact sum within the bound.
+std::string beyond_bound(const PartialSum& sum, const Leaves& leaves, Run run, Run share) {
+  if (sum.pushed() != run) return "other leaves";
+  for (std::size_t i = 0; i < share.size(); ++i) {
+    double exact = 0;  // terms are multiples of 2^-20 below 2
+    for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
+      exact += static_cast<double>(leaves[leaf][share.begin + i]);
+    }
+    double actual = 0;
+    for (std::size_t n = 0; n < sum.nodes().size(); ++n) {
+      actual += static_cast<double>(sum.values(n)[i]);
+    }
+    if (std::abs(actual - exact) <= any_order_bound(leaves, run, share.begin + i)) continue;
+    return "element " + std::to_string(i) + ": " + std::to_string(actual) + " for " +
+           std::to_string(exact);
+  }
+  return "";
+}
+
+RC_GTEST_PROP(Collectives, NativeSumsStayWithinTheBoundOfAnyOrder, ()) {
+  const std::size_t ranks = *from_to(1, 12);
+  const std::size_t leaf_total = *from_to(1, 30);
+  const Run whole =
+      *rc::gen::arbitrary<bool>() ? Run{0, leaf_total} : random::random_run(leaf_total);
+  const std::vector<Run> runs = random::random_split(whole, ranks);
+  const std::size_t width = *from_to(1, 20);
+  const Leaves leaves = random_leaves(leaf_total, width, random::moderate_float());
+  std::vector<std::string> wrong;
+  std::vector<std::vector<float>> sums(ranks);
+  run_simulated({.ranks = ranks, .seed = *random::any_seed()}, [&](Comm& group) {
+    Reducer reducer(group, Reduction::native, leaf_total);
+    reducer.reserve(runs, width);
+    const PartialSum mine = stream(leaves, runs[group.rank()], {0, width});
+    const Run share = share_of(width, ranks, group.rank());
+    PartialSum chunk(leaf_total, whole, share.size());
+    reducer.reduce_scatter(mine, runs, chunk);
+    wrong.push_back(beyond_bound(chunk, leaves, whole, share));
+    PartialSum all(leaf_total, whole, width);
+    reducer.all_reduce(mine, runs, all);
+    wrong.push_back(beyond_bound(all, leaves, whole, {0, width}));
+    for (std::size_t n = 0; n < all.nodes().size(); ++n) {
+      sums[group.rank()].insert(sums[group.rank()].end(), all.values(n).begin(),
+                                all.values(n).end());
+    }
+  });
+  std::erase(wrong, "");
+  RC_ASSERT(wrong == std::vector<std::string>());
+  for (const auto& of_rank : sums) RC_ASSERT(of_rank == sums.front());
+}
+
+float native_total(std::uint64_t seed, Reduction reduction) {
+  constexpr std::size_t kRanks = 8;
+  const std::vector<Run> runs = shares_of(Run{0, kRanks}, kRanks);
+  float total = 0;
+  run_simulated({.ranks = kRanks, .seed = seed}, [&](Comm& group) {
+    Reducer reducer(group, reduction, kRanks);
+    reducer.reserve(runs, 1);
+    PartialSum mine(kRanks, runs[group.rank()], 1);
+    mine.next()[0] = 1.0F / static_cast<float>(group.rank() + 3);
+    mine.push();
+    PartialSum sum(kRanks, Run{0, kRanks}, 1);
+    reducer.all_reduce(mine, runs, sum);
+    if (group.rank() == 0) total = sum.total()[0];
+  });
+  return total;
+}
+
+TEST(Collectives, NativeSumsDependOnTheOrderAndCanonicalOnesDoNot) {
+  std::set<float> native;
+  std::set<float> canonical;
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    native.insert(native_total(seed, Reduction::native));
+    canonical.insert(native_total(seed, Reduction::canonical));
+  }
+  EXPECT_GT(native.size(), 1U);
+  EXPECT_EQ(canonical.size(), 1U);
+}
+
+struct Recorder final : StepObserver {
+  explicit Recorder(bool with_statistics) : statistics(with_statistics) {}
+  bool wants_statistics() const override { return statistics; }
+  void step(const StepView& view) override { seen.push_back(view); }
+
+  bool statistics;
+  std::vector<StepView> seen;
+};
+
+RC_GTEST_PROP(Collectives, StatisticsAreThoseOfOneRank, ()) {
+  const ParameterSpec spec{"w", *from_to(1, 6), *from_to(1, 6), false, 1};
+  const std::vector<float> values = random::floats(spec.size(), random::finite_float());
+  const std::vector<float> gradient = random::floats(spec.size(), random::finite_float());
+  const std::size_t owners = *from_to(1, 5);
+  const std::size_t copies = *from_to(1, 3);
+  const std::vector<Run> flat = random::random_split({0, spec.size()}, owners);
+
+  const Shard whole(spec);
+  const std::vector<ShardView> whole_view{{&whole, true, values, gradient}};
+  Recorder single(true);
+  report_step(single, 3, 1.5F, whole_view);
+
+  std::vector<Recorder> spread(owners * copies, Recorder(true));
+  run_simulated({.ranks = owners * copies, .seed = *random::any_seed()}, [&](Comm& world) {
+    const std::size_t owner = world.rank() % owners;
+    Shard shard(spec);
+    shard.flat = flat[owner];
+    const std::vector<ShardView> views{
+        {&shard, world.rank() < owners, std::span(values).subspan(shard.flat.begin, shard.size()),
+         std::span(gradient).subspan(shard.flat.begin, shard.size())}};
+    report_step(spread[world.rank()], 3, 1.5F, views, world);
+  });
+  for (const Recorder& recorder : spread) {
+    RC_ASSERT(recorder.seen.size() == 1U);
+    const StepView& seen = recorder.seen.front();
+    RC_ASSERT(seen.step == 3U);
+    RC_ASSERT(seen.loss == 1.5F);
+    RC_ASSERT(seen.gradient_norm == single.seen.front().gradient_norm);
+    RC_ASSERT(seen.digest == single.seen.front().digest);
+  }
+}
+
+TEST(Collectives, WithoutStatisticsNothingIsExchanged) {
+  const Shard shard(ParameterSpec{"w", 1, 1, true, 1});
+  const std::vector<float> one{1};
+  const std::vector<ShardView> views{{&shard, true, one, one}};
+  // The other rank never takes part.
+  run_simulated({.ranks = 2}, [&](Comm& world) {
+    if (world.rank() == 1) return;
+    Recorder recorder(false);
+    report_step(recorder, 0, 1.0F, views, world);
+    EXPECT_EQ(recorder.seen.front().gradient_norm, 0.0);
+    EXPECT_EQ(recorder.seen.front().digest, 0U);
+    EXPECT_EQ(recorder.seen.front().shards.size(), 1U);
+  });
+}
+
+TEST(Collectives, ALossThatIsNotFiniteEndsTraining) {
+  for (const float loss :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    Recorder recorder(true);
+    EXPECT_THROW(run_simulated({.ranks = 2},
+                               [&](Comm& world) { report_step(recorder, 4, loss, {}, world); }),
+                 UsageError);
+    EXPECT_TRUE(recorder.seen.empty());
+  }
+}
+
+}  // namespace
+}  // namespace meshparity

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "model/corpus.h"
+#include "model/recipe.h"
+
+namespace meshparity {
+
+/// How close one rank came to the oracle over a whole run.
+struct OracleVerdict {
+  std::size_t steps = 0;
+  double worst_ratio = 0;  ///< error / derived bound; above 1 the computation is wrong
+  std::string worst_tensor;
+  std::size_t worst_step = 0;
+  std::optional<std::string> first_difference;
+};
+
+/// Trains the recipe on one rank and holds every step to the oracle's step from the same parameters:
+/// loss, every gradient, every updated parameter.
+OracleVerdict hold_to_oracle(const Recipe& recipe, const Corpus& corpus);
+
+}  // namespace meshparity

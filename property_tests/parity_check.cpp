@@ -1,0 +1,143 @@
+#include "property_tests/parity_check.h"
+
+#include <algorithm>
+#include <bit>
+#include <exception>
+#include <span>
+
+#include "model/train_single.h"
+#include "oracle/compare.h"
+#include "parallel/comm_sim.h"
+
+namespace meshparity {
+namespace {
+
+class Recorder final : public StepObserver {
+ public:
+  explicit Recorder(Recording& recording) : recording_(recording) {}
+  bool wants_statistics() const override { return true; }
+  void step(const StepView& view) override {
+    Recording::Step& step = recording_.steps.emplace_back();
+    step.loss = view.loss;
+    step.gradient_norm = view.gradient_norm;
+    step.digest = view.digest;
+    for (const ShardView& shard : view.shards) {
+      const std::string& name = shard.shard->spec.name;
+      step.values[name].assign(shard.values.begin(), shard.values.end());
+      step.gradients[name].assign(shard.gradient.begin(), shard.gradient.end());
+    }
+  }
+  void finished(std::span<const ShardView> shards) override {
+    for (const ShardView& shard : shards) {
+      recording_.final_values[shard.shard->spec.name].assign(shard.values.begin(),
+                                                             shard.values.end());
+    }
+  }
+
+ private:
+  Recording& recording_;
+};
+
+/// Compares, and remembers the first difference.
+class Comparison final : public StepObserver {
+ public:
+  Comparison(const Recording& expected, std::size_t rank) : expected_(expected), rank_(rank) {}
+  bool wants_statistics() const override { return true; }
+
+  void step(const StepView& view) override {
+    ++steps_;
+    if (found_ || view.step >= expected_.steps.size()) return;
+    const Recording::Step& expected = expected_.steps[view.step];
+    // Gradients first: nothing else sees an error as early and as sharply.
+    for (const ShardView& shard : view.shards) {
+      compare(view.step, "grad/", shard, expected.gradients, shard.gradient);
+    }
+    for (const ShardView& shard : view.shards) {
+      compare(view.step, "param/", shard, expected.values, shard.values);
+    }
+    note(first_difference(view.step, scalar_spec("loss"), Exact({&expected.loss, 1}),
+                          {&view.loss, 1}));
+    if (found_) return;
+    if (std::bit_cast<std::uint64_t>(view.gradient_norm) !=
+            std::bit_cast<std::uint64_t>(expected.gradient_norm) ||
+        view.digest != expected.digest) {
+      found_ = "step " + std::to_string(view.step) + ", rank " + std::to_string(rank_) +
+               ": every shard agrees, but gradient norm or digest do not: the counted shards do "
+               "not cover each element once";
+    }
+  }
+
+  void finished(std::span<const ShardView> shards) override {
+    ++ends_;
+    for (const ShardView& shard : shards) {
+      compare(expected_.steps.size(), "param/", shard, expected_.final_values, shard.values);
+    }
+  }
+
+  std::optional<std::string> result() {
+    if (!found_ && (steps_ != expected_.steps.size() || ends_ != 1)) {
+      found_ = "rank " + std::to_string(rank_) + " reported " + std::to_string(steps_) +
+               " steps of " + std::to_string(expected_.steps.size());
+    }
+    return found_;
+  }
+
+ private:
+  void compare(std::size_t step, const char* kind, const ShardView& view,
+               const std::map<std::string, std::vector<float>>& expected,
+               std::span<const float> actual) {
+    if (found_) return;
+    Shard named = *view.shard;
+    named.spec.name = kind + named.spec.name;
+    note(first_difference(step, named, rank_, Exact(expected.at(view.shard->spec.name)), actual));
+  }
+  void note(const std::optional<FirstDifference>& difference) {
+    if (!found_ && difference) found_ = difference->text;
+  }
+
+  const Recording& expected_;
+  std::size_t rank_;
+  std::size_t steps_ = 0;
+  std::size_t ends_ = 0;
+  std::optional<std::string> found_;
+};
+
+}  // namespace
+
+Recording record_single(const ParityCase& c, const Corpus& corpus) {
+  Recording recording;
+  Recorder recorder(recording);
+  const RandomParameters initial(c.recipe.seed, c.recipe.init_scale);
+  train_single({c.recipe, corpus, initial, recorder});
+  return recording;
+}
+
+std::optional<std::string> difference_on(Comm& world, const ParityCase& c, const Corpus& corpus,
+                                         const Recording& expected) {
+  Comparison comparison(expected, world.rank());
+  const RandomParameters initial(c.recipe.seed, c.recipe.init_scale);
+  trainer_named(c.trainer, c.how.mesh)
+      .train({c.recipe, corpus, initial, comparison}, c.how, world);
+  return comparison.result();
+}
+
+std::optional<std::string> difference_simulated(const ParityCase& c) {
+  std::vector<std::optional<std::string>> differences(c.how.mesh.size());
+  try {
+    const Corpus corpus(c.corpus, c.recipe.context);
+    const Recording expected = record_single(c, corpus);
+    SimOptions options;
+    options.ranks = c.how.mesh.size();
+    options.seed = c.scheduler_seed;
+    run_simulated(options, [&](Comm& world) {
+      differences[world.rank()] = difference_on(world, c, corpus, expected);
+    });
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  const auto first = std::find_if(differences.begin(), differences.end(),
+                                  [](const auto& difference) { return difference.has_value(); });
+  return first == differences.end() ? std::nullopt : *first;
+}
+
+}  // namespace meshparity
