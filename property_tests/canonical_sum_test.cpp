@@ -143,6 +143,15 @@ TEST(CanonicalSum, ZeroedBuffersAreZero) {
   for (const float value : sum.next_zeroed()) EXPECT_TRUE(same_float(value, 0.0F));
 }
 
+TEST(CanonicalSum, MergingIsOneAddition) {
+  PartialSum sum(3, LeafRun{0, 3}, 1);
+  for (int leaf = 0; leaf < 3; ++leaf) {
+    sum.next()[0] = -0.0F;
+    sum.push();
+  }
+  EXPECT_TRUE(same_float(sum.total()[0], -0.0F));
+}
+
 TEST(CanonicalSum, NodesAreTheSubtreesOfTheDefinition) {
   for (std::size_t leaves = 1; leaves <= 200; ++leaves) {
     std::set<std::pair<std::size_t, std::size_t>> subtrees;
@@ -263,6 +272,8 @@ TEST(CanonicalSum, RefusesTheTotalOfAnIncompleteSum) {
     sum.push();
   }
   EXPECT_EQ(sum.total()[0], 3.0F);
+  sum.start({0, 3});
+  EXPECT_THROW(sum.total(), std::logic_error);
 
   PartialSum part(4, LeafRun{0, 2}, 1);  // a whole node, but not the whole tree
   part.push(2);

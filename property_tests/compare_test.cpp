@@ -168,6 +168,7 @@ TEST(RoundingBound, AcceptsUpToTheBound) {
   EXPECT_EQ(bound.ratio(1, 2), 0);
   EXPECT_TRUE(std::isinf(bound.ratio(1, 3)));
   EXPECT_EQ(bound.worst_ratio(std::vector<float>{1 - 0x1p-22F, 2, 3}), 0.25);
+  EXPECT_TRUE(std::isinf(bound.worst_ratio(std::vector<float>{kNan, 2, 3})));
 }
 
 TEST(RoundingBound, SaysHowFar) {

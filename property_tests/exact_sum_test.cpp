@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -182,14 +183,18 @@ TEST(ExactSum, RoundsToNearestEven) {
 }
 
 TEST(ExactSum, TiesAtEveryPosition) {
-  // The same tie, moved through all alignments of the words.
+  // The same tie, moved through all alignments of the words, and what is just above it.
   for (int exponent = -149; exponent <= 100; ++exponent) {
     const float unit = std::ldexp(1.0F, exponent);
     const float big = std::ldexp(1.0F, exponent + 27);
     const double scale = std::ldexp(1.0, 2 * exponent);
-    EXPECT_EQ(sum_of({big, unit, unit}).rounded(), 0x1p54 * scale) << exponent;
-    EXPECT_EQ(sum_of({big, unit, unit, unit}).rounded(), (0x1p54 + 4) * scale) << exponent;
-    EXPECT_EQ(sum_of({big, 2 * unit, unit, unit}).rounded(), (0x1p54 + 8) * scale) << exponent;
+    ASSERT_EQ(sum_of({big, unit, unit}).rounded(), 0x1p54 * scale) << exponent;
+    ASSERT_EQ(sum_of({big, 2 * unit, unit, unit}).rounded(), (0x1p54 + 8) * scale) << exponent;
+    for (int lower = exponent; lower >= std::max(-149, exponent - 80); --lower) {
+      const float more = std::ldexp(1.0F, lower);
+      ASSERT_EQ(sum_of({big, unit, unit, more}).rounded(), (0x1p54 + 4) * scale)
+          << exponent << ", " << lower;
+    }
   }
 }
 

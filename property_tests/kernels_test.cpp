@@ -95,6 +95,17 @@ TEST(Kernels, ProductKeepsSubnormals) {
   EXPECT_EQ(output[0], 0x1p-149F);  // 2^-150 alone is a tie, and 0 is even
 }
 
+TEST(Kernels, ProductStartsAtPlusZero) {
+  const std::vector<float> zeros{-0.0F, -0.0F};
+  const std::vector<float> ones{1.0F, 1.0F};
+  std::vector<float> output(1, 7.0F);
+  canonical_product(MatrixView(zeros, 1, 2), MatrixView(ones, 2, 1), 1, output);
+  EXPECT_TRUE(same_float(output[0], 0.0F));
+  output[0] = 7.0F;
+  canonical_product(MatrixView({}, 1, 0), MatrixView({}, 0, 1), 1, output);
+  EXPECT_TRUE(same_float(output[0], 0.0F));
+}
+
 TEST(Kernels, ProductRefusesShapesThatDoNotFit) {
   const std::vector<float> six(6);
   std::vector<float> output(4);

@@ -3,6 +3,7 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <iostream>
@@ -78,6 +79,23 @@ OracleStep oracle_of(const StepCase& drawn, SumOrder order) {
 ElementaryFunctions library_functions() {
   return {[](float x) { return static_cast<float>(std::exp(static_cast<double>(x))); },
           [](float x) { return static_cast<float>(std::log(static_cast<double>(x))); }};
+}
+
+namespace {
+
+float carelessly_rounded(double value, float argument) {
+  const auto nearest = static_cast<float>(value);
+  const bool up = std::bit_cast<std::uint32_t>(argument) % 2 == 0;
+  const bool is_up = static_cast<double>(nearest) >= value;
+  if (up == is_up || static_cast<double>(nearest) == value) return nearest;
+  return std::nextafter(nearest, up ? INFINITY : -INFINITY);
+}
+
+}  // namespace
+
+ElementaryFunctions careless_functions() {
+  return {[](float x) { return carelessly_rounded(std::exp(static_cast<double>(x)), x); },
+          [](float x) { return carelessly_rounded(std::log(static_cast<double>(x)), x); }};
 }
 
 double Ratios::largest_gradient() const {

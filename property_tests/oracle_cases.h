@@ -44,8 +44,12 @@ Tensors widened(const std::vector<ParameterSpec>& specs, const FloatTensors& val
 
 OracleStep oracle_of(const StepCase& drawn, SumOrder order = SumOrder::canonical);
 
-/// The C library's binary64 functions, rounded once.
+/// The C library's binary64 functions, rounded to the nearest float.
 ElementaryFunctions library_functions();
+
+/// The same, rounded up or down as the bits of the argument will have it: as far off as functions
+/// may be whose errors are within one ULP.
+ElementaryFunctions careless_functions();
 
 /// How much of the bounds is used: the worst error/bound of each kind of tensor, over several
 /// steps.

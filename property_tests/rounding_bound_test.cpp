@@ -6,15 +6,89 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iostream>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "oracle/canonical_reference.h"
 #include "oracle/compare.h"
 #include "property_tests/oracle_cases.h"
 
 namespace meshparity {
 namespace {
+
+/// Floats of both signs and of magnitudes that differ by up to `spread` powers of two.
+std::vector<float> random_terms(std::size_t count, int spread) {
+  return *rc::gen::container<std::vector<float>>(
+      count, rc::gen::apply(
+                 [](int mantissa, int exponent) {
+                   return std::ldexp(static_cast<float>(mantissa), exponent);
+                 },
+                 rc::gen::inRange(-(1 << 24), 1 << 24), rc::gen::inRange(0, spread + 1)));
+}
+
+TEST(Bound, HoldsForOneSum) {
+  double worst = 0;
+  EXPECT_TRUE(rc::check("a canonical sum, a dot product, leaves in random order", [&] {
+    const auto count = *rc::gen::inRange<std::size_t>(1, 60);
+    const auto grain = *rc::gen::inRange<std::size_t>(1, 20);
+    const auto spread = *rc::gen::element(0, 3, 30);
+    const std::vector<float> a = random_terms(count, spread);
+    const std::vector<float> b = random_terms(count, spread);
+    const auto hold = [&](const Bounded& bounded, float actual) {
+      const double ratio = RoundingBound(bounded).ratio(0, actual);
+      worst = std::max(worst, ratio);
+      RC_ASSERT(ratio <= 1);
+    };
+    hold(bounded_sum(a, grain, SumOrder::canonical), reference::canonical_sum(a, grain));
+    hold(bounded_dot(a, b, grain, SumOrder::canonical), reference::canonical_dot(a, b, grain));
+
+    // Whole leaves, added up in any tree: two random partial sums at a time.
+    std::vector<float> partial;
+    for (std::size_t first = 0; first < count; first += grain) {
+      const std::size_t length = std::min(grain, count - first);
+      partial.push_back(reference::canonical_sum(std::span(a).subspan(first, length), grain));
+    }
+    while (partial.size() > 1) {
+      std::swap(partial.back(), partial[*rc::gen::inRange<std::size_t>(0, partial.size())]);
+      const float last = partial.back();
+      partial.pop_back();
+      partial[*rc::gen::inRange<std::size_t>(0, partial.size())] += last;
+    }
+    hold(bounded_sum(a, grain, SumOrder::leaves), partial[0]);
+  }));
+  std::cout << "one sum: worst error/bound " << worst << '\n';
+}
+
+TEST(Bound, HoldsForOneSumThatUnderflows) {
+  const std::vector<float> a{0x1p-100F, 0x1.8p-100F};
+  const std::vector<float> b{0x1p-50F, 0x1.8p-50F};  // 1.0 and 2.25 times half a subnormal
+  const Bounded dot = bounded_dot(a, b, 1, SumOrder::canonical);
+  EXPECT_EQ(dot.value[0], 0x1.ap-149);
+  EXPECT_TRUE(RoundingBound(dot).accepts(0, 0x1p-149F));
+  EXPECT_FALSE(RoundingBound(dot).accepts(0, 0x1p-146F));
+}
+
+/// Only exp, log and the last sum round: all weights are 0, and the logits are the bias.
+TEST(Bound, HoldsWhereFunctionsAreCareless) {
+  Ratios ratios;
+  EXPECT_TRUE(rc::check("softmax of exact logits", [&] {
+    Recipe recipe = random_recipe(40);
+    recipe.batch = recipe.context = recipe.embedding = recipe.hidden = recipe.layers = 1;
+    const auto vocabulary = *rc::gen::inRange<std::size_t>(2, 20);
+    StepCase drawn = drawn_case(recipe, vocabulary, *rc::gen::element(0.01, 0.1, 1.0, 10.0));
+    for (std::size_t p = 0; p + 1 < drawn.parameters.size(); ++p) {
+      std::fill(drawn.parameters[p].begin(), drawn.parameters[p].end(), 0.0F);
+    }
+    const std::string difference = outside(
+        oracle_of(drawn),
+        reference_step(drawn.recipe, drawn.parameters, drawn.batch, careless_functions()), ratios);
+    if (!difference.empty()) RC_FAIL(difference);
+  }));
+  ratios.print("softmax alone");
+}
 
 TEST(Bound, HoldsForTheCanonicalOrder) {
   Ratios ratios;
@@ -23,7 +97,7 @@ TEST(Bound, HoldsForTheCanonicalOrder) {
     for (std::size_t step = 0; step < 3 && cannot_overflow(drawn.parameters); ++step) {
       const OracleStep oracle = oracle_of(drawn);
       const ReferenceStep actual =
-          reference_step(drawn.recipe, drawn.parameters, drawn.batch, library_functions());
+          reference_step(drawn.recipe, drawn.parameters, drawn.batch, careless_functions());
       const std::string difference = outside(oracle, actual, ratios, step);
       if (!difference.empty()) RC_FAIL(difference);
       drawn.parameters = actual.updated;
@@ -270,6 +344,16 @@ TEST(Bound, PaysForAKinkAndNoMore) {
 
   drawn.parameters[2][0] = -0.25F - 0x1p-20F;  // off the kink, nothing is in doubt
   EXPECT_LT(oracle_of(drawn).parameters[2].gradient.bound[0], 0x1p-140);
+}
+
+TEST(Bound, RefusesWhatMakesNoSense) {
+  const std::vector<float> two(2, 1.0F);
+  const std::vector<float> three(3, 1.0F);
+  EXPECT_THROW(bounded_sum(two, 0, SumOrder::canonical), std::invalid_argument);
+  EXPECT_THROW(bounded_dot(two, three, 1, SumOrder::canonical), std::invalid_argument);
+  const std::vector<float> endless(std::size_t{1} << 23, 1.0F);
+  EXPECT_THROW(bounded_sum(endless, endless.size(), SumOrder::canonical), std::overflow_error);
+  EXPECT_NO_THROW(bounded_sum(endless, endless.size() / 4, SumOrder::canonical));
 }
 
 TEST(ReferenceStep, RefusesWhatDoesNotFit) {

@@ -1,0 +1,80 @@
+# What the verbs share: sourced, never run. Everything runs from the project's root and asks nothing.
+# Exit status of every verb: 0 ok, 1 a proof, test or build failed, 2 bad usage, 3 the environment failed.
+set -euo pipefail
+verb=$(realpath "$0")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+reports=$root/build/reports
+processors=$(nproc 2>/dev/null || echo 2)
+exec </dev/null
+
+# usage: prints the comment at the top of the calling verb.
+usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$verb"; }
+
+# help_if_asked "$@": answers --help anywhere among the arguments that are the verb's own.
+help_if_asked() {
+  case ${1:-} in -h | --help) usage; exit 0 ;; esac
+}
+
+# no_arguments "$@": for verbs that take none.
+no_arguments() {
+  help_if_asked "$@"
+  [ $# -eq 0 ] || fail 2 "$(basename "$verb"): unexpected argument '$1'" "ci/$(basename "$verb") --help"
+}
+
+say() { printf '%s\n' "$*"; }
+
+# fail STATUS MESSAGE [NEXT STEP]
+fail() {
+  printf 'error: %s\n' "$2" >&2
+  [ $# -lt 3 ] || printf 'try: %s\n' "$3" >&2
+  exit "$1"
+}
+
+# quietly WHAT LOG COMMAND...: one progress line with the time taken; the output is shown only if the
+# command fails, and kept in LOG (below build/logs).
+quietly() {
+  local what=$1 log=$root/build/logs/$2.log begin=$SECONDS status=0
+  shift 2
+  mkdir -p "$root/build/logs"
+  printf '%s ...\n' "$what"
+  "$@" >"$log" 2>&1 || status=$?
+  if [ $status -ne 0 ]; then
+    cat "$log" >&2
+    printf 'error: %s failed (status %d); the log is %s\n' "$what" $status "${log#"$root"/}" >&2
+    return 1
+  fi
+  printf '%s: %d s\n' "$what" $((SECONDS - begin))
+}
+
+# install_packages PART...: see ci/install.
+install_packages() { ci/install "$@"; }
+
+# build PRESET [TARGET...]: configures and builds one of CMakePresets.json; `definitions` holds more -D.
+definitions=()
+build() {
+  local preset=$1 target targets=()
+  shift
+  for target in "$@"; do targets+=(--target "$target"); done
+  quietly "configuring ($preset)" "configure-$preset" cmake --preset "$preset" "${definitions[@]}" || exit 1
+  quietly "building ($preset)" "build-$preset" \
+    cmake --build "$(binary_dir "$preset")" --parallel "$processors" "${targets[@]}" || exit 1
+}
+
+# binary_dir PRESET
+binary_dir() { [ "$1" = release ] && echo build || echo "build-$1"; }
+
+# project_files [PATH...]: every file of the project, tracked or new, below the given paths.
+project_files() {
+  if git -C "$root" rev-parse --show-toplevel >/dev/null 2>&1; then
+    git ls-files --cached --others --exclude-standard -- "$@" | sort -u
+  else
+    find "${@:-.}" \( -path './build*' -o -path ./.git \) -prune -o -type f -print | sed 's|^\./||' | sort
+  fi | while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done
+}
+
+# sources_digest: names the sources that results were measured on, so that a report can tell old results.
+sources_digest() {
+  project_files CMakeLists.txt model parallel oracle golden property_tests |
+    xargs -d '\n' sha256sum | sha256sum | cut -c1-16
+}

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace meshparity::report {
+
+/// Random cases on one transport.
+struct Sampled {
+  std::size_t cases = 0;
+  std::size_t bit_equal = 0;
+  std::size_t meshes = 0;  // different ones; 0 if not counted
+  std::size_t ranks_min = 0;
+  std::size_t ranks_max = 0;
+};
+
+/// Random cases of one strategy (`train_tp`), or of one product (`dp x tp`) among those of
+/// train_mesh.
+struct ParityRow {
+  std::string name;
+  Sampled simulated;
+  Sampled mpi;
+  // Cases with the transport's own float sums, those of them within the derived bound, and the
+  // largest error / bound.
+  std::size_t native_cases = 0;
+  std::size_t native_within = 0;
+  double native_worst_ratio = 0;
+
+  bool proven() const;
+};
+
+struct Parity {
+  std::vector<ParityRow> strategies;
+  std::vector<ParityRow> products;
+  std::string seed;
+  double seconds = 0;
+  std::vector<std::pair<std::string, std::size_t>> distribution;
+
+  /// Over the strategies: the products are the same cases again.
+  std::size_t simulated_cases() const;
+  std::size_t mpi_cases() const;
+};
+
+/// One rank against the float64 oracle over one recipe's steps.
+struct OracleRow {
+  std::string recipe;
+  std::size_t steps = 0;
+  double worst_ratio = 0;
+  std::string worst_tensor;
+  std::size_t worst_step = 0;
+
+  bool proven() const { return steps > 0 && worst_ratio <= 1.0; }
+};
+
+struct GoldenRow {
+  std::string recipe;
+  std::size_t runs = 0;
+  std::size_t same_bits = 0;
+  std::vector<std::string> meshes;
+  std::vector<std::string> transports;
+  std::vector<std::array<double, 2>> curve;  // step, loss
+
+  bool proven() const { return runs > 0 && same_bits == runs; }
+};
+
+struct MutantRow {
+  std::string id;
+  std::string title;
+  std::string property;
+  bool killed = false;
+  std::string killer;
+  std::string smallest_mesh;
+  double seconds = 0;
+};
+
+struct Coverage {
+  double lines = 0;  // percent, as are all four
+  double branches = 0;
+  double floor_lines = 0;
+  double floor_branches = 0;
+  std::map<std::string, double> files;  // lines by file
+
+  bool proven() const { return lines >= floor_lines && branches >= floor_branches; }
+};
+
+/// What one results file holds, or why it holds nothing.
+template <class Value>
+struct Part {
+  enum class State { missing, unreadable, outdated, read };
+
+  State state = State::missing;
+  std::string problem;  // of an unreadable file
+  Value value;
+
+  bool present() const { return state == State::read; }
+};
+
+struct Results {
+  Part<Parity> parity;
+  Part<std::vector<OracleRow>> oracle;
+  Part<std::vector<GoldenRow>> golden;
+  Part<std::vector<MutantRow>> mutants;
+  Part<Coverage> coverage;
+};
+
+/// Reads parity.json, oracle.json, golden.json, mutants.json and coverage.json from `folder`. A
+/// file that is absent, damaged or measured on other sources is a state of its part, not an error:
+/// where a file names its sources and `sources` is not empty, the two must agree.
+Results read_results(const std::filesystem::path& folder, const std::string& sources);
+
+/// The axes longer than 1 of a mesh: "dp=2,tp=1,pp=3" -> "dp x pp"; "one rank" if there are none.
+std::string axes_of(const std::string& mesh);
+
+}  // namespace meshparity::report

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ci/results.h"
+
+namespace meshparity::report {
+
+struct Table {
+  std::vector<std::string> headers;
+  std::vector<std::vector<std::string>> rows;  // as many cells each as headers
+};
+
+/// One part of the report, ready to be written in any format.
+struct Section {
+  std::string title;
+  std::string summary;  // one sentence
+  Table table;          // no headers: nothing but the summary
+  bool failed = false;
+  bool brief = false;  // on a terminal the summary is enough
+};
+
+/// The report's parts in reading order. A part named in `required` ("parity", ...) fails when its
+/// results are missing; a damaged file always fails.
+std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required);
+
+/// "2045 random simulated cases and 64 under Open MPI, all bit-equal", or what failed.
+std::string headline(const Results& results, const std::vector<Section>& sections);
+
+}  // namespace meshparity::report

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+/// Numbers as people and files write them, exactly: what is printed reads back as the same bits.
+namespace meshparity {
+
+/// A whole number >= 0 in decimal digits. Throws UsageError that names the text and what is wrong
+/// with it: empty, a sign, not a number, trailing text, too large.
+std::uint64_t parse_whole(std::string_view text);
+
+/// A finite decimal number >= 0 that binary32 can hold, rounded once. Throws UsageError likewise.
+float parse_decimal(std::string_view text);
+
+/// The shortest decimal text that reads back as the same binary32.
+std::string decimal_text(float value);
+
+/// "0x1.8p+1": exact, with no more digits than it takes.
+std::string hex_text(double value);
+
+/// Reads what `hex_text` wrote. Throws UsageError for anything else, and for values not finite.
+double parse_hex(std::string_view text);
+
+}  // namespace meshparity

@@ -1,0 +1,167 @@
+#include "oracle/sum_bound.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <vector>
+
+namespace meshparity::rounding {
+namespace {
+
+std::size_t tree_depth(std::size_t leaves) {
+  std::size_t depth = 0;
+  while ((std::size_t{1} << depth) < leaves) ++depth;
+  return depth;
+}
+
+std::size_t leaves_of(std::size_t terms, std::size_t grain) {
+  return terms / grain + (terms % grain != 0 ? 1 : 0);
+}
+
+/// The running error analysis of a sum (Higham, section 4.2). A node of the tree of additions that
+/// should hold s gets fl(s_left + s_right): its own rounding adds at most u |s| (plus u times the
+/// errors that come from below, which the factor (1 + gamma_depth) pays for), so
+///
+///     |error of the root| <= (1 + gamma_depth) * u * (sum of |s| over all nodes).
+///
+/// With terms of both signs the |s| stay far below sum |a b|, which is why this beats
+/// gamma_n |A| |B|. The nodes follow the canonical order, with the oracle's values.
+class RunningSum {
+ public:
+  RunningSum(const Rounded& a, const Rounded& b, const Sum& sum)
+      : a_(a), b_(b), sum_(sum), terms_(static_cast<std::size_t>(a.value.cols())) {
+    // Where a factor is certainly 0, adding the term is exact.
+    live_ = (b.value.array() != 0 || b.bound.array() != 0).cast<double>();
+  }
+
+  struct Node {
+    Matrix sum;
+    Matrix roundings;           // sum of |s| over the additions so far
+    std::vector<bool> touched;  // row i: some term was not certainly 0
+  };
+
+  Node tree(std::size_t first, std::size_t count) const {
+    if (count == 1) return leaf(first);
+    std::size_t half = 1;
+    while (half * 2 < count) half *= 2;
+    Node left = tree(first, half);
+    const Node right = tree(first + half, count - half);
+    left.sum += right.sum;
+    left.roundings += right.roundings;
+    for (std::size_t i = 0; i < left.touched.size(); ++i) {
+      const auto row = static_cast<Index>(i);
+      if (left.touched[i] && right.touched[i]) {
+        left.roundings.row(row) += left.sum.row(row).cwiseAbs();
+      }
+      left.touched[i] = left.touched[i] || right.touched[i];
+    }
+    return left;
+  }
+
+  /// The roundings if the leaves' sums are combined in an unknown order: above each leaf are at
+  /// most (leaves - 1) additions, and each holds at most the sum of the |leaves| below it.
+  Matrix any_tree(std::size_t leaves) const {
+    Matrix roundings = Matrix::Zero(a_.value.rows(), b_.value.cols());
+    Matrix magnitudes = roundings;
+    Eigen::VectorXd touched = Eigen::VectorXd::Zero(a_.value.rows());
+    for (std::size_t j = 0; j < leaves; ++j) {
+      const Node node = leaf(j);
+      roundings += node.roundings;
+      magnitudes += node.sum.cwiseAbs();
+      for (std::size_t i = 0; i < node.touched.size(); ++i) {
+        if (node.touched[i]) touched(static_cast<Index>(i)) += 1;
+      }
+    }
+    const Eigen::VectorXd additions = (touched.array() - 1).cwiseMax(0);
+    return roundings + (magnitudes.array().colwise() * additions.array()).matrix();
+  }
+
+ private:
+  Node leaf(std::size_t number) const {
+    const Index rows = a_.value.rows();
+    const Index columns = b_.value.cols();
+    Node node{Matrix::Zero(rows, columns), Matrix::Zero(rows, columns),
+              std::vector<bool>(static_cast<std::size_t>(rows), false)};
+    const std::size_t begin = number * sum_.grain;
+    const std::size_t end = begin + std::min(sum_.grain, terms_ - begin);
+    for (Index i = 0; i < rows; ++i) {
+      double* const sums = node.sum.row(i).data();
+      double* const roundings = node.roundings.row(i).data();
+      bool touched = false;
+      for (auto k = static_cast<Index>(begin); k < static_cast<Index>(end); ++k) {
+        if (a_.value(i, k) == 0 && a_.bound(i, k) == 0) continue;
+        // +0 and the first term, added as it is, make that term; a product is rounded even there.
+        const double weight = sum_.fused || touched ? 1 : 0;
+        touched = true;
+        const double factor = a_.value(i, k);
+        const double* const others = b_.value.row(k).data();
+        const double* const live = live_.row(k).data();
+        for (Index j = 0; j < columns; ++j) {
+          sums[j] += factor * others[j];
+          roundings[j] += weight * live[j] * std::abs(sums[j]);
+        }
+      }
+      node.touched[static_cast<std::size_t>(i)] = touched;
+    }
+    return node;
+  }
+
+  const Rounded& a_;
+  const Rounded& b_;
+  const Sum& sum_;
+  std::size_t terms_;
+  Matrix live_;
+};
+
+}  // namespace
+
+double gamma(std::size_t depth, const Arithmetic& arithmetic) {
+  const double total = static_cast<double>(depth) * arithmetic.unit;
+  if (!(total < 0.5)) throw std::overflow_error("a chain of additions is too long for any bound");
+  return total / (1 - total);
+}
+
+std::size_t sum_depth(std::size_t terms, std::size_t grain, SumOrder order) {
+  if (terms == 0) return 0;
+  if (order == SumOrder::any) return terms;
+  const std::size_t leaves = leaves_of(terms, grain);
+  return std::min(grain, terms) + (order == SumOrder::canonical ? tree_depth(leaves) : leaves - 1);
+}
+
+Matrix inherited_bound(const Rounded& a, const Rounded& b) {
+  Matrix bound = a.bound * (b.value.cwiseAbs() + b.bound);
+  // Weights are exact: most products need no second half.
+  if (!b.bound.isZero(0)) bound += a.value.cwiseAbs() * b.bound;
+  return bound;
+}
+
+Matrix own_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules& rules) {
+  const auto terms = static_cast<std::size_t>(a.value.cols());
+  const Matrix sizes = a.value.cwiseAbs() * b.value.cwiseAbs();
+  const std::size_t depth = sum_depth(terms, sum.grain, rules.order);
+  Matrix roundings;
+  if (rules.order == SumOrder::any) {
+    roundings = static_cast<double>(depth) * sizes;
+  } else {
+    const RunningSum running(a, b, sum);
+    const std::size_t leaves = leaves_of(terms, sum.grain);
+    roundings = rules.order == SumOrder::canonical ? running.tree(0, leaves).roundings
+                                                   : running.any_tree(leaves);
+  }
+  // The roundings happen at partial sums of the rounded factors: each of the at most `depth`
+  // partial sums that a term enters is larger by at most the term's inherited error.
+  roundings += static_cast<double>(depth) * inherited_bound(a, b);
+
+  // At most 2 n operations may underflow; this oracle's own sum, in whatever order Eigen adds, is
+  // within gamma_n |A| |B| of the exact one (so are the partial sums above; twice n covers both).
+  const double n = static_cast<double>(terms);
+  const double growth = 1 + gamma(depth, rules.arithmetic);
+  Matrix bound = growth * rules.arithmetic.unit * roundings + kOracleUnit * (2 * n + 2) * sizes;
+  bound.array() += growth * 2 * n * rules.arithmetic.underflow;
+  return bound;
+}
+
+Matrix product_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules& rules) {
+  return inherited_bound(a, b) + own_bound(a, b, sum, rules);
+}
+
+}  // namespace meshparity::rounding
