@@ -6,8 +6,8 @@
 
 namespace meshparity {
 
-/// The command line that runs `program` as `ranks` ranks on this machine, however many cores it has,
-/// also as root.
+/// The command line that runs `program` as `ranks` ranks on this machine, however many cores it
+/// has, also as root.
 std::vector<std::string> mpirun_command(std::size_t ranks, const std::vector<std::string>& program);
 
 }  // namespace meshparity

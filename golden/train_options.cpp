@@ -20,9 +20,9 @@ constexpr const char* kDescription =
     "as one rank of an mpirun job. The mesh, the transport and the schedule never change a bit.";
 
 constexpr const char* kFooter =
-    R"(Without --load, parameters start at random. With --load they start as saved, and what the recipe
-does not say comes from the saved model. With --load, --sample or --validate but no --steps,
-nothing is trained, and sampling needs no --data.
+    R"(Without --load, parameters start at random. With --load they start as
+saved, and what --recipe and the flags do not say comes from the saved model's recipe. With --load
+and --sample or --validate but no --steps flag, nothing is trained; sampling needs no --data then.
 
 Exit status: 0 done, 1 a proof failed, 2 bad usage or input, 3 the environment failed.
 

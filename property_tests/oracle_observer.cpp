@@ -1,6 +1,6 @@
 #include "property_tests/oracle_observer.h"
 
-#include <map>
+#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -29,10 +29,10 @@ class OracleObserver final : public StepObserver {
     }
     step_ = view.step;
     oracle_ = oracle_step(recipe_, parameters, batch_);
-    hold(scalar_spec("loss"), "", oracle_->loss, {&view.loss, 1});
+    judge(scalar_spec("loss"), "", oracle_->loss, {&view.loss, 1});
     for (std::size_t i = 0; i < view.shards.size(); ++i) {
-      hold(view.shards[i].shard->spec, "grad/", oracle_->parameters[i].gradient,
-           view.shards[i].gradient);
+      judge(view.shards[i].shard->spec, "grad/", oracle_->parameters[i].gradient,
+            view.shards[i].gradient);
     }
     ++verdict.steps;
   }
@@ -45,24 +45,32 @@ class OracleObserver final : public StepObserver {
   void judge_updates(std::span<const ShardView> shards) {
     if (!oracle_) return;
     for (std::size_t i = 0; i < shards.size(); ++i) {
-      hold(shards[i].shard->spec, "param/", oracle_->parameters[i].updated, shards[i].values);
+      const double ratio = hold(shards[i].shard->spec, "param/", oracle_->parameters[i].updated,
+                                shards[i].values);
+      verdict.worst_update_ratio = std::max(verdict.worst_update_ratio, ratio);
     }
   }
 
-  void hold(const ParameterSpec& spec, const std::string& kind, const Bounded& expected,
-            std::span<const float> actual) {
+  void judge(const ParameterSpec& spec, const std::string& kind, const Bounded& expected,
+             std::span<const float> actual) {
+    const double ratio = hold(spec, kind, expected, actual);
+    if (ratio <= verdict.worst_ratio) return;
+    verdict.worst_ratio = ratio;
+    verdict.worst_tensor = kind + spec.name;
+    verdict.worst_step = step_;
+  }
+
+  /// Remembers the first value outside its bound; returns the worst error / bound.
+  double hold(const ParameterSpec& spec, const std::string& kind, const Bounded& expected,
+              std::span<const float> actual) {
     const RoundingBound bound(expected);
     const double ratio = bound.worst_ratio(actual);
-    if (ratio > verdict.worst_ratio) {
-      verdict.worst_ratio = ratio;
-      verdict.worst_tensor = kind + spec.name;
-      verdict.worst_step = step_;
+    if (ratio > 1 && !verdict.first_difference) {
+      ParameterSpec named = spec;
+      named.name = kind + spec.name;
+      verdict.first_difference = first_difference(step_, named, bound, actual).value().text;
     }
-    if (ratio <= 1 || verdict.first_difference) return;
-    ParameterSpec named = spec;
-    named.name = kind + spec.name;
-    const auto difference = first_difference(step_, named, bound, actual);
-    if (difference) verdict.first_difference = difference->text;
+    return ratio;
   }
 
   const Recipe& recipe_;

@@ -173,7 +173,8 @@ rc::Gen<ParityCase> parity_cases(const std::string& trainer, Reduction reduction
     ParityCase c;
     c.trainer = trainer;
     c.how.reduction = reduction;
-    const std::size_t layers = in(1, 5);
+    // Now and then deep enough for a pipeline of more than ten stages.
+    const std::size_t layers = in(1, 16) == 16 ? in(9, 12) : in(1, 5);
     c.how.mesh = draw_mesh(trainer, layers, max_ranks);
     c.recipe = draw_recipe(layers);
     c.how.microbatches = in(1, leaf_count(c.recipe.batch, c.recipe.batch_grain));

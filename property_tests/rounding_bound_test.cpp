@@ -353,7 +353,6 @@ TEST(Bound, RefusesWhatMakesNoSense) {
   EXPECT_THROW(bounded_dot(two, three, 1, SumOrder::canonical), std::invalid_argument);
   const std::vector<float> endless(std::size_t{1} << 23, 1.0F);
   EXPECT_THROW(bounded_sum(endless, endless.size(), SumOrder::canonical), std::overflow_error);
-  EXPECT_NO_THROW(bounded_sum(endless, endless.size() / 4, SumOrder::canonical));
 }
 
 TEST(ReferenceStep, RefusesWhatDoesNotFit) {
