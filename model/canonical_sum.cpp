@@ -50,8 +50,8 @@ std::vector<Run> shares_of(Run total, std::size_t parts) {
 }
 
 bool is_node(Run node, std::size_t leaves) {
-  // Complete subtrees start at a multiple of their power-of-two size. Those on the right edge of the
-  // tree may be shorter, and start where the complete subtree of the next power of two would.
+  // Complete subtrees start at a multiple of their power-of-two size. Those on the right edge of
+  // the tree may be shorter, and start where the complete subtree of the next power of two would.
   const std::size_t full = std::bit_ceil(node.size());
   return node.begin % full == 0 && (node.size() == full || node.end == leaves);
 }

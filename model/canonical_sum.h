@@ -6,8 +6,9 @@
 
 /// The canonical sum: the one order in which every sum of a training run is added, whoever adds it.
 ///
-/// A sum over `n` terms is cut into leaves of `grain` terms. A leaf is added in index order from +0.
-/// The leaves are combined by the left-complete binary tree (the shape of a Merkle tree in RFC 6962):
+/// A sum over `n` terms is cut into leaves of `grain` terms. A leaf is added in index order from
+/// +0. The leaves are combined by the left-complete binary tree (the shape of a Merkle tree in RFC
+/// 6962):
 ///
 ///     T(first, 1) = leaf(first)
 ///     T(first, m) = T(first, h) + T(first + h, m - h),  h = the largest power of two below m
@@ -33,8 +34,8 @@ std::size_t leaf_count(std::size_t terms, std::size_t grain);
 /// The terms that a run of leaves covers; the last leaf may be short.
 Run terms_of(Run leaves, std::size_t grain, std::size_t terms);
 
-/// Part `index` of `parts` nearly equal parts of [0, total): the first `total % parts` parts hold one
-/// more. Parts are empty where there are more parts than things to share.
+/// Part `index` of `parts` nearly equal parts of [0, total): the first `total % parts` parts hold
+/// one more. Parts are empty where there are more parts than things to share.
 Run share_of(std::size_t total, std::size_t parts, std::size_t index);
 
 /// The same, of a run.
@@ -53,8 +54,8 @@ Run first_node_of(Run run, std::size_t leaves);
 std::vector<Run> nodes_of(Run run, std::size_t leaves);
 
 /// A canonical sum in progress: `width` independent sums (the elements of a tensor) over one run of
-/// leaves, held as nodes. Leaves or whole nodes are pushed left to right; two siblings merge as soon
-/// as both exist, so a few buffers suffice (a binary counter).
+/// leaves, held as nodes. Leaves or whole nodes are pushed left to right; two siblings merge as
+/// soon as both exist, so a few buffers suffice (a binary counter).
 ///
 /// All memory is taken by the constructor.
 class PartialSum {

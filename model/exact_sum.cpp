@@ -48,13 +48,16 @@ double ExactSum::rounded() const {
   // once, to nearest even.
   const auto word = [&](std::size_t i) { return i < top ? sum.words_[top - 1 - i] : 0; };
   const auto leading = static_cast<unsigned>(std::countl_zero(word(0)) - 32);
-  const auto bits_below = [&](std::size_t i) { return leading == 0 ? 0 : word(i) >> (32 - leading); };
+  const auto bits_below = [&](std::size_t i) {
+    return leading == 0 ? 0 : word(i) >> (32 - leading);
+  };
   std::uint64_t head = (word(0) << (32 + leading)) | (word(1) << leading) | bits_below(2);
   bool sticky = (word(2) << leading & kWordMask) != 0;
   for (std::size_t i = 3; i < top; ++i) sticky = sticky || word(i) != 0;
   if (sticky) head |= 1;
   // word(0) is 32 bits at 32 * (top - 1); head's bit 63 is its leading bit.
-  const int head_exponent = kUnitExponent + 32 * static_cast<int>(top - 1) - 32 - static_cast<int>(leading);
+  const int head_exponent =
+      kUnitExponent + 32 * static_cast<int>(top - 1) - 32 - static_cast<int>(leading);
   return std::ldexp(static_cast<double>(head), head_exponent);
 }
 

@@ -7,8 +7,8 @@
 
 namespace meshparity {
 
-/// The exact sum of squares of floats, as one long integer in units of 2^-298: the square of a float
-/// is exact in binary64 and lies between 2^-298 and 2^256. No order of adding can matter.
+/// The exact sum of squares of floats, as one long integer in units of 2^-298: the square of a
+/// float is exact in binary64 and lies between 2^-298 and 2^256. No order of adding can matter.
 class ExactSum {
  public:
   /// 32 bits a word; the sum of up to 2^31 words from different ranks stays in range.

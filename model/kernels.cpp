@@ -5,11 +5,10 @@
 #include <cmath>
 #include <stdexcept>
 
-// The same source for several instruction sets, chosen when the program starts. The order of every sum
-// is the source's own, so all of them give the same bits.
+// The same source for several instruction sets, chosen when the program starts. The order of every
+// sum is the source's own, so all of them give the same bits.
 #if defined(__x86_64__) && !defined(MESHPARITY_SINGLE_TARGET)
-#define MESHPARITY_KERNEL \
-  __attribute__((target_clones("avx512f", "fma", "default")))
+#define MESHPARITY_KERNEL __attribute__((target_clones("avx512f", "fma", "default")))
 #else
 #define MESHPARITY_KERNEL
 #endif
@@ -20,8 +19,8 @@ namespace {
 constexpr std::size_t kBlock = 64;  // output elements that are summed together
 constexpr std::size_t kDepth = 64;  // of the binary counter: leaves < 2^63
 
-/// `columns` <= kBlock neighbouring elements of one output row: the canonical sum over `terms` terms
-/// left[k * left_stride] * right[k * right_stride + column].
+/// `columns` <= kBlock neighbouring elements of one output row: the canonical sum over `terms`
+/// terms left[k * left_stride] * right[k * right_stride + column].
 MESHPARITY_KERNEL
 void product_block(const float* left, std::size_t left_stride, const float* right,
                    std::size_t right_stride, std::size_t terms, std::size_t grain,
@@ -126,7 +125,8 @@ void relu_forward(std::span<float> values) {
 }
 
 void relu_backward(std::span<const float> output, std::span<float> gradient) {
-  for (std::size_t i = 0; i < output.size(); ++i) gradient[i] = output[i] > 0.0F ? gradient[i] : 0.0F;
+  for (std::size_t i = 0; i < output.size(); ++i)
+    gradient[i] = output[i] > 0.0F ? gradient[i] : 0.0F;
 }
 
 float canonical_row_sum(std::span<const float> values, std::size_t grain) {

@@ -48,8 +48,8 @@ void relu_forward(std::span<float> values);
 /// gradient = output > 0 ? gradient : +0, in place, given what relu_forward gave.
 void relu_backward(std::span<const float> output, std::span<float> gradient);
 
-/// The canonical sum of values that lie side by side in memory. A leaf has 16 virtual lanes: its term i
-/// goes to lane i mod 16, and the lanes are combined by the same tree.
+/// The canonical sum of values that lie side by side in memory. A leaf has 16 virtual lanes: its
+/// term i goes to lane i mod 16, and the lanes are combined by the same tree.
 float canonical_row_sum(std::span<const float> values, std::size_t grain);
 
 /// w = fma(-lr, gradient, w).

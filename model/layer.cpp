@@ -20,8 +20,8 @@ class Embedding final : public Layer {
   std::size_t input_width() const override { return 0; }
   std::size_t output_width() const override { return spec_.context * spec_.width; }
 
-  void forward(const MicroBatch& batch, ParameterValues parameters, std::span<const float> /*input*/,
-               std::span<float> output) override {
+  void forward(const MicroBatch& batch, ParameterValues parameters,
+               std::span<const float> /*input*/, std::span<float> output) override {
     const std::size_t width = spec_.width;
     for (std::size_t i = 0; i < batch.tokens.size(); ++i) {
       const auto token = static_cast<std::size_t>(batch.tokens[i]);
@@ -30,8 +30,9 @@ class Embedding final : public Layer {
     }
   }
 
-  // A token's gradient is the sum of the output gradients of the places where it stands, in order of
-  // (sample, position). A token that does not occur in a leaf adds +0 there, which changes no sum.
+  // A token's gradient is the sum of the output gradients of the places where it stands, in order
+  // of (sample, position). A token that does not occur in a leaf adds +0 there, which changes no
+  // sum.
   void backward(const MicroBatch& batch, ParameterValues /*parameters*/,
                 std::span<const float> /*input*/, std::span<const float> /*output*/,
                 std::span<float> output_gradient, std::span<float> /*input_gradient*/,

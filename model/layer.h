@@ -16,9 +16,9 @@ namespace meshparity {
 /// The samples that go through the layers together: a run of whole leaves of the global batch.
 struct MicroBatch {
   std::size_t samples = 0;
-  std::size_t batch_grain = 1;       ///< samples per leaf; only the batch's last leaf may be short
-  std::span<const Token> tokens;     ///< (samples, context)
-  std::span<const Token> targets;    ///< (samples)
+  std::size_t batch_grain = 1;     ///< samples per leaf; only the batch's last leaf may be short
+  std::span<const Token> tokens;   ///< (samples, context)
+  std::span<const Token> targets;  ///< (samples)
 };
 
 /// The parameters of one layer, in the layer's own order.

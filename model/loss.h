@@ -12,8 +12,9 @@ namespace meshparity {
 ///
 ///     p_j = e^(z_j - max z) / S,  S = sum_j e^(z_j - max z),  loss = log S - (z_target - max z)
 ///
-/// logits: (samples, vocabulary); probabilities has room for as much. Sums over the vocabulary have grain `vocab_grain`. The
-/// losses are pushed onto `loss_sum` (width 1), one leaf of the batch at a time.
+/// logits: (samples, vocabulary); probabilities has room for as much. Sums over the vocabulary have
+/// grain `vocab_grain`. The losses are pushed onto `loss_sum` (width 1), one leaf of the batch at a
+/// time.
 void softmax_cross_entropy_forward(const MicroBatch& batch, std::span<const float> logits,
                                    std::size_t vocab_grain, std::span<float> probabilities,
                                    PartialSum& loss_sum);

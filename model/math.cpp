@@ -7,7 +7,8 @@
 
 namespace meshparity {
 
-// Both work in binary64, where the method's error is far below half a unit of binary32, and round once.
+// Both work in binary64, where the method's error is far below half a unit of binary32, and round
+// once.
 
 float portable_exp(float x) {
   if (std::isnan(x)) return x;

@@ -1,7 +1,7 @@
 #pragma once
 
-/// The model's own exponential and logarithm: fixed sequences of IEEE operations, so the same bits on
-/// every machine (C libraries differ between releases and CPUs).
+/// The model's own exponential and logarithm: fixed sequences of IEEE operations, so the same bits
+/// on every machine (C libraries differ between releases and CPUs).
 namespace meshparity {
 
 /// Largest errors in units in the last place, found by trying every float against the C library's

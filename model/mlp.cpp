@@ -15,9 +15,9 @@ std::vector<LayerSpec> mlp_layers(const Recipe& recipe, std::size_t vocabulary) 
     linear.inputs = i == 0 ? recipe.context * recipe.embedding : recipe.hidden;
     linear.outputs = last ? vocabulary : recipe.hidden;
     linear.relu = !last;
-    linear.split = i % 2 == 1           ? LinearSplit::rows
-                   : last ? LinearSplit::whole
-                                        : LinearSplit::columns;
+    linear.split = i % 2 == 1 ? LinearSplit::rows
+                   : last     ? LinearSplit::whole
+                              : LinearSplit::columns;
     linear.input_grain = recipe.feature_grain;
     linear.output_grain = last ? recipe.vocab_grain : recipe.feature_grain;
     layers.emplace_back(linear);

@@ -13,7 +13,8 @@ std::vector<LayerSpec> model_layers(const Recipe& recipe, std::size_t vocabulary
 std::vector<ParameterSpec> parameters_of(const std::vector<LayerSpec>& layers) {
   std::vector<ParameterSpec> parameters;
   for (const LayerSpec& layer : layers) {
-    for (ParameterSpec& parameter : parameters_of(layer)) parameters.push_back(std::move(parameter));
+    for (ParameterSpec& parameter : parameters_of(layer))
+      parameters.push_back(std::move(parameter));
   }
   return parameters;
 }

@@ -8,7 +8,8 @@
 
 namespace meshparity {
 
-/// The model that a recipe trains, first layer first. Trainers know no more of a model than this list.
+/// The model that a recipe trains, first layer first. Trainers know no more of a model than this
+/// list.
 std::vector<LayerSpec> model_layers(const Recipe& recipe, std::size_t vocabulary);
 
 /// All parameters of a model, first layer first.

@@ -16,7 +16,8 @@ struct ParameterSpec {
   std::size_t rows = 1;
   std::size_t columns = 1;
   bool is_vector = false;  ///< stored with one dimension (a bias)
-  std::size_t fan_in = 1;  ///< of the layer: initial values are uniform(-k, k), k = init_scale / fan_in
+  std::size_t fan_in =
+      1;  ///< of the layer: initial values are uniform(-k, k), k = init_scale / fan_in
 
   std::size_t size() const { return rows * columns; }
 };

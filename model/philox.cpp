@@ -9,7 +9,9 @@ constexpr std::uint32_t kWeyl0 = 0x9E3779B9U;  // golden ratio
 constexpr std::uint32_t kWeyl1 = 0xBB67AE85U;  // sqrt(3) - 1
 
 constexpr std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
-constexpr std::uint32_t high(std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); }
+constexpr std::uint32_t high(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value >> 32);
+}
 
 }  // namespace
 

@@ -43,7 +43,8 @@ void validate(const Recipe& recipe, std::size_t vocabulary) {
   }
 
   // Every size is at most 2^40 before anything is multiplied or allocated.
-  const std::size_t joined = checked_product(recipe.context, recipe.embedding, "the joined context");
+  const std::size_t joined =
+      checked_product(recipe.context, recipe.embedding, "the joined context");
   checked_product(recipe.layers, 1, "the list of layers");
   checked_product(vocabulary, recipe.embedding, "embedding.weight");
   checked_product(joined, recipe.hidden, "hidden.0.weight");
@@ -51,7 +52,8 @@ void validate(const Recipe& recipe, std::size_t vocabulary) {
                   "all hidden layers together");
   checked_product(recipe.hidden, vocabulary, "output.weight");
   checked_product(recipe.batch, joined, "the embedded batch");
-  checked_product(recipe.layers, checked_product(recipe.batch, recipe.hidden, "a hidden activation"),
+  checked_product(recipe.layers,
+                  checked_product(recipe.batch, recipe.hidden, "a hidden activation"),
                   "all hidden activations together");
   checked_product(recipe.batch, vocabulary, "the logits");
   checked_product(recipe.batch_grain, recipe.context, "a leaf of the batch");

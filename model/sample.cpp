@@ -39,8 +39,7 @@ std::string Generator::sample(std::uint64_t index, std::size_t max_bytes) {
   std::string document;
   while (document.size() < max_bytes) {
     forward({1, recipe_.batch_grain, context, target});
-    const std::uint32_t bits =
-        random_bits(recipe_.seed, Stream::sampling, index, document.size());
+    const std::uint32_t bits = random_bits(recipe_.seed, Stream::sampling, index, document.size());
     const Token token =
         pick_token(std::span(probabilities_).first(corpus_.vocabulary()), unit_float(bits));
     if (token == 0) break;

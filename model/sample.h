@@ -37,9 +37,9 @@ class Generator {
   std::vector<float> probabilities_;
 };
 
-/// The token whose part of the cumulative distribution holds `draw` in [0, 1). Probabilities are added
-/// in binary32 in token order; where rounding leaves the total below the draw, the last token with a
-/// probability above 0 is taken: there is always an answer.
+/// The token whose part of the cumulative distribution holds `draw` in [0, 1). Probabilities are
+/// added in binary32 in token order; where rounding leaves the total below the draw, the last token
+/// with a probability above 0 is taken: there is always an answer.
 Token pick_token(std::span<const float> probabilities, float draw);
 
 }  // namespace meshparity

@@ -10,7 +10,8 @@
 namespace meshparity {
 namespace {
 
-/// The finaliser of MurmurHash3: a bijection of 64 bits in which every input bit reaches every other.
+/// The finaliser of MurmurHash3: a bijection of 64 bits in which every input bit reaches every
+/// other.
 std::uint64_t mix(std::uint64_t x) {
   x = (x ^ (x >> 33)) * 0xFF51AFD7ED558CCDULL;
   x = (x ^ (x >> 33)) * 0xC4CEB9FE1A85EC53ULL;

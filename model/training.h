@@ -23,9 +23,9 @@ struct ShardView {
 /// One training step as one rank sees it: after the gradients are complete, before the update.
 struct StepView {
   std::size_t step = 0;
-  float loss = 0;             ///< mean over the global batch, the same on every rank
-  double gradient_norm = 0;   ///< Euclidean, over all parameters (only with statistics)
-  std::uint64_t digest = 0;   ///< of all parameters before the update (only with statistics)
+  float loss = 0;            ///< mean over the global batch, the same on every rank
+  double gradient_norm = 0;  ///< Euclidean, over all parameters (only with statistics)
+  std::uint64_t digest = 0;  ///< of all parameters before the update (only with statistics)
   std::span<const ShardView> shards;
 };
 
@@ -64,7 +64,8 @@ struct Statistics {
 /// The digest alone, for parameters that are not being trained.
 std::uint64_t digest_of(const Shard& shard, std::span<const float> values);
 
-/// What every trainer does once a step's gradients are complete: checks the loss and calls the observer.
+/// What every trainer does once a step's gradients are complete: checks the loss and calls the
+/// observer.
 void report_step(StepObserver& observer, std::size_t step, float loss,
                  std::span<const ShardView> shards);
 

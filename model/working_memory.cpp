@@ -56,7 +56,8 @@ GradientSums make_gradient_sums(const Layers& layers, std::size_t leaves,
   GradientSums sums;
   for (const auto& layer : layers) {
     auto& of_layer = sums.emplace_back();
-    for (const Shard& shard : layer->parameters()) of_layer.emplace_back(leaves, runs, shard.size());
+    for (const Shard& shard : layer->parameters())
+      of_layer.emplace_back(leaves, runs, shard.size());
   }
   return sums;
 }

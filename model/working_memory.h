@@ -12,7 +12,8 @@
 #include "model/recipe.h"
 #include "model/training.h"
 
-/// The memory of a training run. All of it is taken before the first step: a step allocates nothing.
+/// The memory of a training run. All of it is taken before the first step: a step allocates
+/// nothing.
 namespace meshparity {
 
 using Layers = std::vector<std::unique_ptr<Layer>>;
@@ -57,7 +58,8 @@ std::size_t largest_parameter(const Layers& layers);
 using GradientSums = std::vector<std::vector<PartialSum>>;
 
 /// Sums over `leaves` leaves of the batch that can stream any of `runs`.
-GradientSums make_gradient_sums(const Layers& layers, std::size_t leaves, std::span<const Run> runs);
+GradientSums make_gradient_sums(const Layers& layers, std::size_t leaves,
+                                std::span<const Run> runs);
 
 /// Starts every sum at `run.begin`.
 void start(GradientSums& sums, Run run);
@@ -65,8 +67,8 @@ void start(GradientSums& sums, Run run);
 /// Puts the finished sums into the views of the same shards, in the same order.
 void attach_gradients(std::span<ShardView> views, GradientSums& sums);
 
-/// What passes between layers, forward and backward, for one microbatch. Boundary 0 is what the first
-/// layer takes, boundary i what layer i - 1 gives. Each is (samples, width).
+/// What passes between layers, forward and backward, for one microbatch. Boundary 0 is what the
+/// first layer takes, boundary i what layer i - 1 gives. Each is (samples, width).
 class Activations {
  public:
   Activations(const Layers& layers, std::size_t max_samples);

@@ -32,9 +32,9 @@ Network network_of(const Tensors& parameters, const Batch& batch) {
   network.embedding = matrix_of(parameters, "embedding.weight");
   std::vector<std::string> names;
   while (parameters.contains("hidden." + std::to_string(names.size()) + ".weight")) {
-    names.push_back("hidden." + std::to_string(names.size()));
+    names.emplace_back("hidden." + std::to_string(names.size()));
   }
-  names.push_back("output");
+  names.emplace_back("output");
   require(parameters.size() == 1 + 2 * names.size(), "there are parameters of unknown names");
 
   const std::size_t samples = batch.targets.size();
@@ -75,7 +75,7 @@ Forward forward(const Network& network, const Batch& batch) {
   Matrix input = vectors.reshaped<Eigen::RowMajor>(samples, vectors.size() / samples);
   for (std::size_t i = 0; i < network.weights.size(); ++i) {
     result.inputs.push_back(input);
-    result.sums.push_back((input * network.weights[i]).rowwise() + network.biases[i].row(0));
+    result.sums.emplace_back((input * network.weights[i]).rowwise() + network.biases[i].row(0));
     input = relu(result.sums.back());
   }
 
@@ -122,9 +122,8 @@ Backward backward(const Network& network, const Batch& batch, const Forward& val
     }
   }
 
-  const Index context = static_cast<Index>(batch.tokens.size()) / samples;
   const Matrix per_place = result.input_gradients[0].reshaped<Eigen::RowMajor>(
-      samples * context, network.embedding.cols());
+      Eigen::AutoSize, network.embedding.cols());
   result.gradients.embedding = one_hot_tokens(network, batch).transpose() * per_place;
   return result;
 }

@@ -86,7 +86,7 @@ OracleStep oracle_step(const Recipe& recipe, const Tensors& parameters, const Ba
   const equations::Network network = equations::network_of(parameters, batch);
   const Rules rules{arithmetic, order};
   const rounding::StepBound step = rounding::step_bound(recipe, network, batch, rules);
-  const double lr = static_cast<double>(recipe.lr);
+  const auto lr = static_cast<double>(recipe.lr);
 
   OracleStep result;
   result.loss = bounded(step.loss);

@@ -21,7 +21,7 @@ double sum_error(std::size_t terms, std::size_t vocab_grain, const Rules& rules)
   }
   // The computation's own maximum makes one of the powers e^0 = 1, so no sum is below 1 and an
   // underflow weighs no more than itself.
-  const double n = static_cast<double>(terms);
+  const auto n = static_cast<double>(terms);
   return gamma(depth, rules.arithmetic) + kOracleUnit * (n + 1) +
          4 * n * rules.arithmetic.underflow;
 }

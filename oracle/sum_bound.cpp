@@ -153,7 +153,7 @@ Matrix own_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules
 
   // At most 2 n operations may underflow; this oracle's own sum, in whatever order Eigen adds, is
   // within gamma_n |A| |B| of the exact one (so are the partial sums above; twice n covers both).
-  const double n = static_cast<double>(terms);
+  const auto n = static_cast<double>(terms);
   const double growth = 1 + gamma(depth, rules.arithmetic);
   Matrix bound = growth * rules.arithmetic.unit * roundings + kOracleUnit * (2 * n + 2) * sizes;
   bound.array() += growth * 2 * n * rules.arithmetic.underflow;

@@ -53,7 +53,8 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   const auto grow = [](std::vector<float>& buffer, std::size_t size) {
     buffer.resize(std::max(buffer.size(), size));
   };
-  // One pair of buffers serves the all-to-all (nodes of runs) and the all-gather (nodes of the union).
+  // One pair of buffers serves the all-to-all (nodes of runs) and the all-gather (nodes of the
+  // union).
   grow(outgoing_, std::max({my_nodes * width_, union_nodes * chunk, width_}));
   grow(incoming_, std::max({all_nodes * chunk, union_nodes * width_, width_}));
 }
@@ -115,8 +116,8 @@ void Reducer::all_reduce(const PartialSum& mine, std::span<const Run> runs, Part
     for (std::size_t r = 0; r < ranks; ++r) {
       // Rank r's block starts at nodes * share.begin and holds its share of each node in turn.
       const Run share = share_of(width, ranks, r);
-      const auto block = incoming_.begin() +
-                         static_cast<std::ptrdiff_t>(nodes * share.begin + n * share.size());
+      const auto block =
+          incoming_.begin() + static_cast<std::ptrdiff_t>(nodes * share.begin + n * share.size());
       std::copy_n(block, share.size(), values.begin() + static_cast<std::ptrdiff_t>(share.begin));
     }
     const Run node = first_node_of(rest, leaves_);

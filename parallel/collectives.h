@@ -13,11 +13,12 @@
 namespace meshparity {
 
 /// Sums across a group in the order of the canonical sum. Each rank holds the nodes of its run of
-/// leaves; the runs lie side by side in rank order (some may be empty). Whoever needs an element gets
-/// every rank's nodes for it and merges them in leaf order, so it does not matter how the runs were cut.
+/// leaves; the runs lie side by side in rank order (some may be empty). Whoever needs an element
+/// gets every rank's nodes for it and merges them in leaf order, so it does not matter how the runs
+/// were cut.
 ///
-/// A union of runs that is not the whole tree stays a list of nodes: a later reduction across another
-/// axis of the mesh goes on from there.
+/// A union of runs that is not the whole tree stays a list of nodes: a later reduction across
+/// another axis of the mesh goes on from there.
 class Reducer {
  public:
   /// For sums over `leaves` leaves.
@@ -26,8 +27,8 @@ class Reducer {
   /// Takes the memory for reductions of up to `width` elements over these runs.
   void reserve(std::span<const Run> runs, std::size_t width);
 
-  /// Collective. Rank r is left with elements share_of(width, size, r) of the sum over all runs: its
-  /// nodes are pushed onto `chunk`. An all-to-all, then local adds.
+  /// Collective. Rank r is left with elements share_of(width, size, r) of the sum over all runs:
+  /// its nodes are pushed onto `chunk`. An all-to-all, then local adds.
   void reduce_scatter(const PartialSum& mine, std::span<const Run> runs, PartialSum& chunk,
                       CallSite site = CallSite::here());
 
@@ -56,8 +57,8 @@ class Reducer {
   std::vector<std::size_t> incoming_counts_;
 };
 
-/// Collective over the world. What every trainer does once a step's gradients are complete: checks the
-/// loss, adds up norm and digest (exact integers, so the order is free) and calls the observer.
+/// Collective over the world. What every trainer does once a step's gradients are complete: checks
+/// the loss, adds up norm and digest (exact integers, so the order is free) and calls the observer.
 void report_step(StepObserver& observer, std::size_t step, float loss,
                  std::span<const ShardView> shards, Comm& world);
 

@@ -29,9 +29,9 @@ std::vector<std::vector<float>> gather_parameters(std::span<const ParameterSpec>
     const ShardView* const mine = find(shards, spec);
     if (mine != nullptr) {
       const Shard& shard = *mine->shard;
-      const std::array<std::size_t, kPlaceWords> words = {
-          shard.rows.begin,  shard.rows.end,   shard.columns.begin,
-          shard.columns.end, shard.flat.begin, shard.flat.end};
+      const std::array<std::size_t, kPlaceWords> words = {shard.rows.begin,    shard.rows.end,
+                                                          shard.columns.begin, shard.columns.end,
+                                                          shard.flat.begin,    shard.flat.end};
       std::copy(words.begin(), words.end(),
                 places.begin() + static_cast<std::ptrdiff_t>(kPlaceWords * world.rank()));
     }

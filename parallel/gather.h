@@ -12,8 +12,8 @@ namespace meshparity {
 
 enum class Gathered { values, gradients };
 
-/// Collective over the world: the whole parameters (or gradients), in the order of `specs`, on rank 0;
-/// empty on the others. Every element comes from the one rank whose shard is `counted`.
+/// Collective over the world: the whole parameters (or gradients), in the order of `specs`, on rank
+/// 0; empty on the others. Every element comes from the one rank whose shard is `counted`.
 std::vector<std::vector<float>> gather_parameters(std::span<const ParameterSpec> specs,
                                                   std::span<const ShardView> shards, Gathered what,
                                                   Comm& world);

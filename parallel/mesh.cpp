@@ -14,16 +14,17 @@ constexpr std::string_view kHint = "write a mesh like dp=2,fsdp=2,tp=2,pp=3 (abs
 
 struct Axis {
   std::string_view name;
-  std::size_t Mesh::* size;
+  std::size_t Mesh::*size;
 };
-constexpr std::array<Axis, 4> kAxes = {
-    Axis{"dp", &Mesh::dp}, Axis{"fsdp", &Mesh::fsdp}, Axis{"tp", &Mesh::tp}, Axis{"pp", &Mesh::pp}};
+constexpr std::array<Axis, 4> kAxes = {Axis{"dp", &Mesh::dp}, Axis{"fsdp", &Mesh::fsdp},
+                                       Axis{"tp", &Mesh::tp}, Axis{"pp", &Mesh::pp}};
 
 std::size_t parse_size(std::string_view axis, std::string_view text) {
   const std::string what = "mesh axis " + std::string(axis) + "=" + std::string(text);
   std::size_t size = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), size);
-  if (error == std::errc::result_out_of_range) throw UsageError(what + " is too large", std::string(kHint));
+  if (error == std::errc::result_out_of_range)
+    throw UsageError(what + " is too large", std::string(kHint));
   if (error != std::errc() || end != text.data() + text.size()) {
     throw UsageError(what + " is not a positive whole number", std::string(kHint));
   }
@@ -95,8 +96,9 @@ std::size_t rank_of(const Mesh& mesh, const MeshCoordinates& at) {
 void require_world_size(const Mesh& mesh, std::size_t world_size) {
   if (mesh.size() == world_size) return;
   const std::string ranks = std::to_string(mesh.size());
-  throw UsageError("mesh " + to_string(mesh) + " needs " + ranks + (mesh.size() == 1 ? " rank" : " ranks") +
-                       ", but the world has " + std::to_string(world_size),
+  throw UsageError("mesh " + to_string(mesh) + " needs " + ranks +
+                       (mesh.size() == 1 ? " rank" : " ranks") + ", but the world has " +
+                       std::to_string(world_size),
                    "mpirun -n " + ranks + " ... --mesh " + to_string(mesh));
 }
 
@@ -105,7 +107,7 @@ MeshGroups lay_out(const Mesh& mesh, Comm& world) {
   MeshGroups groups;
   groups.at = coordinates_of(mesh, world.rank());
   // Ranks that agree in every other coordinate share a colour: the rank of the line's first member.
-  const auto line = [&](std::size_t MeshCoordinates::* axis, const char* name) {
+  const auto line = [&](std::size_t MeshCoordinates::*axis, const char* name) {
     MeshCoordinates first = groups.at;
     first.*axis = 0;
     return world.split(name, rank_of(mesh, first), groups.at.*axis);

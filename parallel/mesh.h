@@ -9,8 +9,8 @@
 
 namespace meshparity {
 
-/// How many ways each axis splits the work. `dp` replicates the model, `fsdp` shards it (ZeRO-3), `tp`
-/// cuts inside layers, `pp` between layers. Both dp and fsdp share out the batch.
+/// How many ways each axis splits the work. `dp` replicates the model, `fsdp` shards it (ZeRO-3),
+/// `tp` cuts inside layers, `pp` between layers. Both dp and fsdp share out the batch.
 struct Mesh {
   std::size_t dp = 1;
   std::size_t fsdp = 1;
@@ -42,8 +42,8 @@ std::string to_string(const Mesh& mesh);
 MeshCoordinates coordinates_of(const Mesh& mesh, std::size_t rank);
 std::size_t rank_of(const Mesh& mesh, const MeshCoordinates& at);
 
-/// A mesh laid over a world: this rank's position, and along each axis the group of ranks that differ
-/// from it in that coordinate alone.
+/// A mesh laid over a world: this rank's position, and along each axis the group of ranks that
+/// differ from it in that coordinate alone.
 struct MeshGroups {
   MeshCoordinates at;
   std::unique_ptr<Comm> dp;

@@ -7,8 +7,8 @@
 
 namespace meshparity {
 
-/// gpipe: all forwards, then all backwards (arXiv:1811.06965). one_f_one_b: after a short warm-up each
-/// forward is followed by a backward, so fewer microbatches are in flight (PipeDream-flush,
+/// gpipe: all forwards, then all backwards (arXiv:1811.06965). one_f_one_b: after a short warm-up
+/// each forward is followed by a backward, so fewer microbatches are in flight (PipeDream-flush,
 /// arXiv:2006.09503; Megatron-LM, arXiv:2104.04473).
 enum class ScheduleKind { gpipe, one_f_one_b };
 
@@ -30,8 +30,8 @@ struct PipelineAction {
 std::vector<PipelineAction> schedule_of(ScheduleKind kind, std::size_t stage, std::size_t stages,
                                         std::size_t microbatches);
 
-/// The most microbatches between their forward and their backward at any time: gpipe `microbatches`,
-/// 1f1b min(microbatches, stages - stage).
+/// The most microbatches between their forward and their backward at any time: gpipe
+/// `microbatches`, 1f1b min(microbatches, stages - stage).
 std::size_t in_flight(ScheduleKind kind, std::size_t stage, std::size_t stages,
                       std::size_t microbatches);
 

@@ -12,12 +12,11 @@ namespace {
 
 struct Strategy {
   NamedTrainer trainer;
-  std::size_t Mesh::* axis;
+  std::size_t Mesh::*axis;
 };
-constexpr std::array<Strategy, 4> kStrategies = {Strategy{{"train_dp", train_dp}, &Mesh::dp},
-                                                 Strategy{{"train_fsdp", train_fsdp}, &Mesh::fsdp},
-                                                 Strategy{{"train_tp", train_tp}, &Mesh::tp},
-                                                 Strategy{{"train_pp", train_pp}, &Mesh::pp}};
+constexpr std::array<Strategy, 4> kStrategies = {
+    Strategy{{"train_dp", train_dp}, &Mesh::dp}, Strategy{{"train_fsdp", train_fsdp}, &Mesh::fsdp},
+    Strategy{{"train_tp", train_tp}, &Mesh::tp}, Strategy{{"train_pp", train_pp}, &Mesh::pp}};
 constexpr NamedTrainer kMesh = {"train_mesh", train_mesh};
 
 }  // namespace
@@ -32,11 +31,11 @@ void validate(const Parallelism& how, const Recipe& recipe, std::size_t vocabula
   }
   const std::size_t leaves = leaf_count(recipe.batch, recipe.batch_grain);
   if (how.microbatches == 0 || how.microbatches > leaves) {
-    throw UsageError(std::to_string(how.microbatches) + " microbatches do not fit a batch of " +
-                         std::to_string(leaves) + " leaves (batch " + std::to_string(recipe.batch) +
-                         ", batch-grain " + std::to_string(recipe.batch_grain) + ")",
-                     "use --microbatches 1 to " + std::to_string(leaves) +
-                         ", or a smaller --batch-grain");
+    throw UsageError(
+        std::to_string(how.microbatches) + " microbatches do not fit a batch of " +
+            std::to_string(leaves) + " leaves (batch " + std::to_string(recipe.batch) +
+            ", batch-grain " + std::to_string(recipe.batch_grain) + ")",
+        "use --microbatches 1 to " + std::to_string(leaves) + ", or a smaller --batch-grain");
   }
 }
 

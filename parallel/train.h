@@ -26,8 +26,8 @@ struct Parallelism {
 /// microbatches than the batch has leaves.
 void validate(const Parallelism& how, const Recipe& recipe, std::size_t vocabulary);
 
-// Each strategy spelled out, one file each. Collective over `world`, which must have the mesh's size;
-// all but train_mesh expect a mesh with that one axis (microbatches go with every strategy).
+// Each strategy spelled out, one file each. Collective over `world`, which must have the mesh's
+// size; all but train_mesh expect a mesh with that one axis (microbatches go with every strategy).
 
 /// Data parallel: the model on every rank, the batch shared out.
 void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world);
@@ -40,8 +40,8 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world);
 /// The product of all four.
 void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world);
 
-/// The spelled-out trainer of a one-axis mesh, train_mesh for a product, train_single's twin train_mesh
-/// for one rank.
+/// The spelled-out trainer of a one-axis mesh, train_mesh for a product, train_single's twin
+/// train_mesh for one rank.
 using Trainer = void (*)(const TrainingRun&, const Parallelism&, Comm&);
 struct NamedTrainer {
   std::string_view name;

@@ -76,9 +76,8 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
                                      activations.gradient(layers.size(), samples));
       for (std::size_t l = layers.size(); l-- > 0;) {
         layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
-                            activations.value(l + 1, samples),
-                            activations.gradient(l + 1, samples), activations.gradient(l, samples),
-                            my_sums[l]);
+                            activations.value(l + 1, samples), activations.gradient(l + 1, samples),
+                            activations.gradient(l, samples), my_sums[l]);
       }
     }
 

@@ -6,10 +6,11 @@
 //     batch leaves         |  microbatch 0   |  microbatch 1  |
 //     rank                 |  0  |  1  |  2  |  0  |  1  | 2  |
 //
-// A layer's parameters are gathered just before the layer computes, forward and backward, and dropped
-// after it. Its gradient is reduced as soon as its backward is done: the owner of an element gets
-// everybody's nodes for it. Since each microbatch is a run of leaves that all ranks share, the owner can
-// merge microbatch after microbatch, and no rank ever holds a whole model's gradient.
+// A layer's parameters are gathered just before the layer computes, forward and backward, and
+// dropped after it. Its gradient is reduced as soon as its backward is done: the owner of an
+// element gets everybody's nodes for it. Since each microbatch is a run of leaves that all ranks
+// share, the owner can merge microbatch after microbatch, and no rank ever holds a whole model's
+// gradient.
 
 #include "parallel/train_fsdp.h"
 
@@ -64,7 +65,8 @@ ShardedLayers::ShardedLayers(const Layers& layers, Comm& group, Reduction reduct
     }
     largest_layer = std::max(largest_layer, layer_size);
   }
-  for (const std::size_t size : largest_parameter) whole_gradients_.emplace_back(leaves, my_runs, size);
+  for (const std::size_t size : largest_parameter)
+    whole_gradients_.emplace_back(leaves, my_runs, size);
 
   gathered_.resize(largest_layer);
   for (const auto& layer : whole_) {
@@ -154,8 +156,8 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
       for (std::size_t l = layers.size(); l-- > 0;) {
         const ParameterValues parameters = sharded.gather(l);
         layers[l]->backward(batch, parameters, activations.value(l, samples),
-                            activations.value(l + 1, samples),
-                            activations.gradient(l + 1, samples), activations.gradient(l, samples),
+                            activations.value(l + 1, samples), activations.gradient(l + 1, samples),
+                            activations.gradient(l, samples),
                             sharded.start_gradients(l, my_leaves));
         sharded.reduce_gradients(l, rank_leaves);
       }

@@ -9,10 +9,10 @@
 //     microbatches   |     0      |     1      |     0      |     1      |
 //     fsdp           |  0  |  1   |  0  |  1   |  0  |  1   |  0  |  1   |
 //
-// Each strategy splits one thing and leaves the others alone, so the product is their composition: a
-// gradient is reduced over fsdp after each microbatch (nodes of the microbatch's run), streams into the
-// replica's sum, and is finished over dp at the end of the step. A tensor-parallel rank does all this
-// with its own block of the parameters.
+// Each strategy splits one thing and leaves the others alone, so the product is their composition:
+// a gradient is reduced over fsdp after each microbatch (nodes of the microbatch's run), streams
+// into the replica's sum, and is finished over dp at the end of the step. A tensor-parallel rank
+// does all this with its own block of the parameters.
 
 #include <algorithm>
 #include <vector>
@@ -118,11 +118,10 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
         }
         for (std::size_t l = layers.size(); l-- > 0;) {
           const ParameterValues parameters = sharded.gather(l);
-          layers[l]->backward(slot.batch, parameters, slot.activations.value(l, samples),
-                              slot.activations.value(l + 1, samples),
-                              slot.activations.gradient(l + 1, samples),
-                              slot.activations.gradient(l, samples),
-                              sharded.start_gradients(l, shares[at.fsdp]));
+          layers[l]->backward(
+              slot.batch, parameters, slot.activations.value(l, samples),
+              slot.activations.value(l + 1, samples), slot.activations.gradient(l + 1, samples),
+              slot.activations.gradient(l, samples), sharded.start_gradients(l, shares[at.fsdp]));
           sharded.reduce_gradients(l, shares);
         }
         stage.send_input_gradient(m);

@@ -3,13 +3,13 @@
 //     layers   | embedding, hidden.0 | hidden.1 | output |
 //     stage            0                 1          2
 //
-//     1f1b, 4 microbatches (digits: forward, letters: backward of 0 = a, 1 = b, ...), time -> right:
-//     stage 0   0 1 2     a 3 b   c   d
-//     stage 1     0 1   a 2 b 3 c   d
-//     stage 2       0 a 1 b 2 c 3 d
+//     1f1b, 4 microbatches (digits: forward, letters: backward of 0 = a, 1 = b, ...), time ->
+//     right: stage 0   0 1 2     a 3 b   c   d stage 1     0 1   a 2 b 3 c   d stage 2       0 a 1
+//     b 2 c 3 d
 //
-// A microbatch is a run of whole leaves, and backwards come in the order of microbatches, so gradients
-// stream into the same sums as on one rank. All stages then update; no weights change in between.
+// A microbatch is a run of whole leaves, and backwards come in the order of microbatches, so
+// gradients stream into the same sums as on one rank. All stages then update; no weights change in
+// between.
 
 #include "parallel/train_pp.h"
 

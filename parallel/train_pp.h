@@ -24,8 +24,9 @@ struct PipelineSlot {
   Request input_gradient_sent;
 };
 
-/// One stage of a pipeline: its slots and what it exchanges with its neighbours. Sends do not block: a
-/// buffer travels while the stage goes on, and is waited for before its slot is used again.
+/// One stage of a pipeline: its slots and what it exchanges with its neighbours. Sends do not
+/// block: a buffer travels while the stage goes on, and is waited for before its slot is used
+/// again.
 class PipelineStage {
  public:
   /// `layers` are this stage's; `slots` microbatches may be in flight.

@@ -1,5 +1,5 @@
-// Tensor parallel (Megatron-LM, arXiv:1909.08053): every rank works on all samples, with a part of each
-// layer. Layers come in pairs, the first split by columns, the second by rows:
+// Tensor parallel (Megatron-LM, arXiv:1909.08053): every rank works on all samples, with a part of
+// each layer. Layers come in pairs, the first split by columns, the second by rows:
 //
 //         X            W1 (columns)           W2 (rows)
 //     replicated      | 0 | 1 | 2 |            | 0 |
@@ -8,13 +8,14 @@
 //
 // forward    relu(X W1 + b1)   each rank has the features of its columns      (sharded)
 //            times W2          each rank sums over its features alone         (partial)
-//            all_reduce        the sum over all features                      (replicated), then + b2
+//            all_reduce        the sum over all features                      (replicated), then +
+//            b2
 // backward   dY W2^T           each rank has the features of its rows         (sharded)
 //            times W1^T        each rank sums over its features alone         (partial)
 //            all_reduce        the input gradient                             (replicated)
 //
-// A rank's features are a run of whole leaves of `feature_grain`, so the partial sums are nodes of the
-// sum that one rank would form. Parts may be uneven or empty.
+// A rank's features are a run of whole leaves of `feature_grain`, so the partial sums are nodes of
+// the sum that one rank would form. Parts may be uneven or empty.
 
 #include "parallel/train_tp.h"
 
@@ -52,8 +53,8 @@ class SharedFeatures {
   /// This rank's features.
   Run features() const { return terms_of(mine_, grain_, features_); }
 
-  /// Collective. left * right summed over the features of all ranks. `left` has this rank's features as
-  /// columns, `right` as rows.
+  /// Collective. left * right summed over the features of all ranks. `left` has this rank's
+  /// features as columns, `right` as rows.
   std::span<const float> product(const MatrixView& left, const MatrixView& right, CallSite site) {
     const std::size_t width = left.rows * right.columns;
     partial_.start(mine_, width);
@@ -209,8 +210,8 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const std::vector<Run> microbatches = shares_of(all_leaves, how.microbatches);
   const std::size_t max_samples = most_samples(recipe, microbatches);
 
-  const Layers layers = make_tensor_parallel_layers(model_layers(recipe, vocabulary), max_samples,
-                                                    tp, how.reduction);
+  const Layers layers =
+      make_tensor_parallel_layers(model_layers(recipe, vocabulary), max_samples, tp, how.reduction);
   Parameters parameters(layers);
   parameters.fill(run.initial);
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});
@@ -243,9 +244,8 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
                                      activations.gradient(layers.size(), samples));
       for (std::size_t l = layers.size(); l-- > 0;) {
         layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
-                            activations.value(l + 1, samples),
-                            activations.gradient(l + 1, samples), activations.gradient(l, samples),
-                            gradients[l]);
+                            activations.value(l + 1, samples), activations.gradient(l + 1, samples),
+                            activations.gradient(l, samples), gradients[l]);
       }
     }
     const float loss = loss_sum.total()[0] * inverse_batch;

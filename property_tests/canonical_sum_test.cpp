@@ -4,6 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <ostream>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -15,8 +16,8 @@
 
 namespace meshparity {
 
-void showValue(const Run& run, std::ostream& out) {
-  out << "[" << run.begin << ", " << run.end << ")";
+inline std::ostream& operator<<(std::ostream& out, const Run& run) {
+  return out << "[" << run.begin << ", " << run.end << ")";
 }
 
 namespace {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -250,7 +251,8 @@ TEST(Layer, ParametersHaveTheirNamesAndShapes) {
   EXPECT_EQ(of_linear[1].columns, 5U);
   EXPECT_TRUE(of_linear[1].is_vector);
   EXPECT_EQ(of_linear[1].fan_in, 12U);
-  for (const Shard& shard : make_layer(linear, 1)->parameters()) {
+  const std::unique_ptr<Layer> layer = make_layer(linear, 1);
+  for (const Shard& shard : layer->parameters()) {
     EXPECT_EQ(shard.size(), shard.spec.size());
   }
 }

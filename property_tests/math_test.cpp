@@ -82,7 +82,8 @@ TEST(Math, ExpUnderflowsThroughTheSubnormals) {
   EXPECT_TRUE(same_float(portable_exp(-104.0F), 0.0F));
   std::size_t different = 0;
   float before = 0.0F;
-  for (float x = -104.0F; x < -87.0F; x += 0x1p-8F) {
+  for (int i = 0; i < 17 * 256; ++i) {
+    const float x = -104.0F + static_cast<float>(i) * 0x1p-8F;
     const float result = portable_exp(x);
     EXPECT_EQ(result, static_cast<float>(std::exp(static_cast<double>(x)))) << x;
     if (result != before) ++different;

@@ -129,7 +129,7 @@ RC_GTEST_PROP(Mesh, GroupsHoldTheRanksThatDifferInOneCoordinate, ()) {
   using Members = std::vector<float>;  // world ranks
   struct Seen {
     MeshCoordinates at;
-    std::array<std::size_t, 4> rank;
+    std::array<std::size_t, 4> rank{};
     std::array<Members, 4> members;
     std::array<std::string, 4> names;
   };

@@ -1,6 +1,6 @@
-// Native reductions add in an order nobody knows, so equality of bits is not to be had. What can be had:
-// each step, computed from the run's own parameters, lies within the rounding bound that the oracle
-// derives for sums of whole leaves in any order.
+// Native reductions add in an order nobody knows, so equality of bits is not to be had. What can be
+// had: each step, computed from the run's own parameters, lies within the rounding bound that the
+// oracle derives for sums of whole leaves in any order.
 
 #include <algorithm>
 #include <exception>
@@ -72,8 +72,7 @@ std::optional<std::string> judge(const ParityCase& c, const Corpus& corpus, cons
   corpus.draw(Corpus::Split::training, c.recipe.seed, step, 0, batch.tokens, batch.targets);
 
   Tensors parameters;
-  for (const ParameterSpec& spec :
-       parameters_of(model_layers(c.recipe, corpus.vocabulary()))) {
+  for (const ParameterSpec& spec : parameters_of(model_layers(c.recipe, corpus.vocabulary()))) {
     parameters[spec.name] = widened(spec, run.steps[step].values.at(spec.name));
   }
   const OracleStep oracle = oracle_step(c.recipe, parameters, batch, SumOrder::leaves);

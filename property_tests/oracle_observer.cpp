@@ -45,8 +45,8 @@ class OracleObserver final : public StepObserver {
   void judge_updates(std::span<const ShardView> shards) {
     if (!oracle_) return;
     for (std::size_t i = 0; i < shards.size(); ++i) {
-      const double ratio = hold(shards[i].shard->spec, "param/", oracle_->parameters[i].updated,
-                                shards[i].values);
+      const double ratio =
+          hold(shards[i].shard->spec, "param/", oracle_->parameters[i].updated, shards[i].values);
       verdict.worst_update_ratio = std::max(verdict.worst_update_ratio, ratio);
     }
   }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -53,8 +54,8 @@ Slope central_difference(const Recipe& recipe, Tensors& tensors, double& paramet
   const std::size_t vocabulary = above.logits.size() / samples;
   double cubes = 0;
   for (std::size_t i = 0; i < samples; ++i) {
-    double least = INFINITY;
-    double most = -INFINITY;
+    double least = std::numeric_limits<double>::infinity();
+    double most = -least;
     for (std::size_t j = i * vocabulary; j < (i + 1) * vocabulary; ++j) {
       const double slope_of_logit = (above.logits[j] - below.logits[j]) / (2 * h);
       least = std::min(least, slope_of_logit);

@@ -22,7 +22,9 @@ T one_of(const std::vector<T>& choices) {
 }
 
 /// Small numbers mostly, now and then one that leaves others without a share.
-std::size_t axis_size(std::size_t most) { return in(1, std::min(most, in(1, 12) <= 9 ? 4UL : most)); }
+std::size_t axis_size(std::size_t most) {
+  return in(1, std::min(most, in(1, 12) <= 9 ? 4UL : most));
+}
 
 Mesh draw_mesh(const std::string& trainer, std::size_t layers, std::size_t max_ranks) {
   Mesh mesh;
@@ -142,8 +144,7 @@ ParityCase parse_case(const std::string& line) {
     c.how.mesh = parse_mesh(json.at("mesh").get<std::string>());
     c.how.schedule = parse_schedule(json.at("schedule").get<std::string>());
     c.how.microbatches = json.at("microbatches");
-    c.how.reduction =
-        json.at("reduction") == "native" ? Reduction::native : Reduction::canonical;
+    c.how.reduction = json.at("reduction") == "native" ? Reduction::native : Reduction::canonical;
     c.scheduler_seed = json.at("scheduler_seed");
     c.recipe.context = json.at("context");
     c.recipe.embedding = json.at("embedding");

@@ -26,8 +26,8 @@ std::string to_line(const ParityCase& c);
 ParityCase parse_case(const std::string& line);
 std::ostream& operator<<(std::ostream& out, const ParityCase& c);
 
-/// Random cases of one trainer on up to `max_ranks` ranks, drawn so that shrinking reaches small meshes
-/// first, then small recipes.
+/// Random cases of one trainer on up to `max_ranks` ranks, drawn so that shrinking reaches small
+/// meshes first, then small recipes.
 rc::Gen<ParityCase> parity_cases(const std::string& trainer, Reduction reduction,
                                  std::size_t max_ranks);
 

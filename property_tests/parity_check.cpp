@@ -1,6 +1,5 @@
 #include "property_tests/parity_check.h"
 
-#include <algorithm>
 #include <bit>
 #include <exception>
 #include <span>
@@ -48,22 +47,24 @@ class Comparison final : public StepObserver {
     ++steps_;
     if (found_ || view.step >= expected_.steps.size()) return;
     const Recording::Step& expected = expected_.steps[view.step];
-    // Gradients first: nothing else sees an error as early and as sharply.
-    for (const ShardView& shard : view.shards) {
-      compare(view.step, "grad/", shard, expected.gradients, shard.gradient);
-    }
+    // Cause before effect: what the step started from, then the gradient, before the optimizer.
     for (const ShardView& shard : view.shards) {
       compare(view.step, "param/", shard, expected.values, shard.values);
     }
-    note(first_difference(view.step, scalar_spec("loss"), Exact({&expected.loss, 1}),
+    for (const ShardView& shard : view.shards) {
+      compare(view.step, "grad/", shard, expected.gradients, shard.gradient);
+    }
+    note(view.step, Kind::loss,
+         first_difference(view.step, scalar_spec("loss"), Exact({&expected.loss, 1}),
                           {&view.loss, 1}));
     if (found_) return;
     if (std::bit_cast<std::uint64_t>(view.gradient_norm) !=
             std::bit_cast<std::uint64_t>(expected.gradient_norm) ||
         view.digest != expected.digest) {
-      found_ = "step " + std::to_string(view.step) + ", rank " + std::to_string(rank_) +
-               ": every shard agrees, but gradient norm or digest do not: the counted shards do "
-               "not cover each element once";
+      found_ = {view.step, Kind::statistics,
+                "step " + std::to_string(view.step) + ", rank " + std::to_string(rank_) +
+                    ": every shard of this rank agrees, but gradient norm or digest do not: the "
+                    "counted shards do not cover each element once"};
     }
   }
 
@@ -74,32 +75,36 @@ class Comparison final : public StepObserver {
     }
   }
 
-  std::optional<std::string> result() {
+  std::optional<Difference> result() {
     if (!found_ && (steps_ != expected_.steps.size() || ends_ != 1)) {
-      found_ = "rank " + std::to_string(rank_) + " reported " + std::to_string(steps_) +
-               " steps of " + std::to_string(expected_.steps.size());
+      found_ = {steps_, Difference::Kind::missing,
+                "rank " + std::to_string(rank_) + " reported " + std::to_string(steps_) +
+                    " steps of " + std::to_string(expected_.steps.size())};
     }
     return found_;
   }
 
  private:
+  using Kind = Difference::Kind;
+
   void compare(std::size_t step, const char* kind, const ShardView& view,
                const std::map<std::string, std::vector<float>>& expected,
                std::span<const float> actual) {
     if (found_) return;
     Shard named = *view.shard;
     named.spec.name = kind + named.spec.name;
-    note(first_difference(step, named, rank_, Exact(expected.at(view.shard->spec.name)), actual));
+    note(step, Kind::shard,
+         first_difference(step, named, rank_, Exact(expected.at(view.shard->spec.name)), actual));
   }
-  void note(const std::optional<FirstDifference>& difference) {
-    if (!found_ && difference) found_ = difference->text;
+  void note(std::size_t step, Kind kind, const std::optional<FirstDifference>& difference) {
+    if (!found_ && difference) found_ = {step, kind, difference->text};
   }
 
   const Recording& expected_;
   std::size_t rank_;
   std::size_t steps_ = 0;
   std::size_t ends_ = 0;
-  std::optional<std::string> found_;
+  std::optional<Difference> found_;
 };
 
 }  // namespace
@@ -112,17 +117,16 @@ Recording record_single(const ParityCase& c, const Corpus& corpus) {
   return recording;
 }
 
-std::optional<std::string> difference_on(Comm& world, const ParityCase& c, const Corpus& corpus,
-                                         const Recording& expected) {
+std::optional<Difference> difference_on(Comm& world, const ParityCase& c, const Corpus& corpus,
+                                        const Recording& expected) {
   Comparison comparison(expected, world.rank());
   const RandomParameters initial(c.recipe.seed, c.recipe.init_scale);
-  trainer_named(c.trainer, c.how.mesh)
-      .train({c.recipe, corpus, initial, comparison}, c.how, world);
+  trainer_named(c.trainer, c.how.mesh).train({c.recipe, corpus, initial, comparison}, c.how, world);
   return comparison.result();
 }
 
 std::optional<std::string> difference_simulated(const ParityCase& c) {
-  std::vector<std::optional<std::string>> differences(c.how.mesh.size());
+  std::vector<std::optional<Difference>> differences(c.how.mesh.size());
   try {
     const Corpus corpus(c.corpus, c.recipe.context);
     const Recording expected = record_single(c, corpus);
@@ -135,9 +139,11 @@ std::optional<std::string> difference_simulated(const ParityCase& c) {
   } catch (const std::exception& error) {
     return error.what();
   }
-  const auto first = std::find_if(differences.begin(), differences.end(),
-                                  [](const auto& difference) { return difference.has_value(); });
-  return first == differences.end() ? std::nullopt : *first;
+  std::optional<Difference> first;
+  for (const auto& difference : differences) {
+    if (difference && (!first || difference->comes_before(*first))) first = difference;
+  }
+  return first ? std::optional(first->text) : std::nullopt;
 }
 
 }  // namespace meshparity

@@ -20,25 +20,38 @@ struct Recording {
     float loss = 0;
     double gradient_norm = 0;
     std::uint64_t digest = 0;
-    std::map<std::string, std::vector<float>> values;     // before the update
+    std::map<std::string, std::vector<float>> values;  // before the update
     std::map<std::string, std::vector<float>> gradients;
   };
   std::vector<Step> steps;
   std::map<std::string, std::vector<float>> final_values;
 };
 
+/// What a rank saw first that is not as it should be.
+struct Difference {
+  /// From the most telling to the least.
+  enum class Kind { shard, loss, statistics, missing };
+  std::size_t step = 0;
+  Kind kind = Kind::shard;
+  std::string text;
+
+  bool comes_before(const Difference& other) const {
+    return step != other.step ? step < other.step : kind < other.kind;
+  }
+};
+
 /// Trains the case's recipe with train_single.
 Recording record_single(const ParityCase& c, const Corpus& corpus);
 
-/// Trains the case on `world` and holds everything this rank has to `expected`, bit for bit: in each
-/// step the loss, the gradient before the optimizer, the parameters, norm and digest; after the last
-/// step the parameters. Copies of a tensor are all held to the same bits, so replicas agree too.
-/// Collective. Returns the first difference that this rank saw.
-std::optional<std::string> difference_on(Comm& world, const ParityCase& c, const Corpus& corpus,
-                                         const Recording& expected);
+/// Trains the case on `world` and holds everything this rank has to `expected`, bit for bit: in
+/// each step the parameters, the gradient before the optimizer, the loss, norm and digest; after
+/// the last step the parameters. Copies of a tensor are all held to the same bits, so replicas
+/// agree too. Collective. Returns the first difference that this rank saw.
+std::optional<Difference> difference_on(Comm& world, const ParityCase& c, const Corpus& corpus,
+                                        const Recording& expected);
 
-/// The whole question in a simulated world. Returns what went wrong: the first difference of the lowest
-/// rank that saw one, a deadlock, a leak.
+/// The whole question in a simulated world. Returns what went wrong: the earliest and most telling
+/// difference that any rank saw, a deadlock, a leak.
 std::optional<std::string> difference_simulated(const ParityCase& c);
 
 }  // namespace meshparity

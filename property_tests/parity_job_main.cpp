@@ -31,17 +31,23 @@ void print(std::size_t number, std::string text) {
   std::fflush(stdout);
 }
 
-/// A difference is printed by the lowest rank that saw one, equality by rank 0 once all agree.
+/// The earliest and most telling difference is printed, by the lowest rank that saw it; equality by
+/// rank 0 once all agree.
 void answer(std::size_t number, const ParityCase& c, Comm& group) {
   const Corpus corpus(c.corpus, c.recipe.context);
   const auto difference = difference_on(group, c, corpus, record_single(c, corpus));
-  std::vector<std::uint64_t> differs(group.size(), 0);
-  differs[group.rank()] = difference ? 1 : 0;
-  group.all_reduce_integers(differs);
-  std::size_t lowest = 0;
-  while (lowest < differs.size() && differs[lowest] == 0) ++lowest;
-  if (lowest == group.rank()) print(number, *difference);
-  if (lowest == differs.size() && group.rank() == 0) print(number, "equal");
+  // Everyone learns everyone's (step, kind), 0 for no difference.
+  std::vector<std::uint64_t> seen(group.size(), 0);
+  if (difference) {
+    seen[group.rank()] = 1 + 8 * difference->step + static_cast<std::uint64_t>(difference->kind);
+  }
+  group.all_reduce_integers(seen);
+  std::size_t first = seen.size();
+  for (std::size_t rank = 0; rank < seen.size(); ++rank) {
+    if (seen[rank] != 0 && (first == seen.size() || seen[rank] < seen[first])) first = rank;
+  }
+  if (first == group.rank()) print(number, difference->text);
+  if (first == seen.size() && group.rank() == 0) print(number, "equal");
 }
 
 int run(const std::string& path) {
@@ -63,7 +69,8 @@ int run(const std::string& path) {
       world.barrier();
     }
   } catch (const std::exception& error) {
-    print(current_case, "failed on rank " + std::to_string(mpi.comm().rank()) + ": " + error.what());
+    print(current_case,
+          "failed on rank " + std::to_string(mpi.comm().rank()) + ": " + error.what());
     mpi.abort(1);
   }
   return 0;

@@ -17,8 +17,8 @@ bool holds(const std::string& description, const Sample& sample, Property proper
   rc::detail::TestParams params = rc::detail::configuration().testParams;
   params.maxSuccess = static_cast<int>(sample.cases);
   params.seed = sample.seed;
-  const auto result =
-      rc::detail::checkTestable(property, rc::detail::TestMetadata{description, description}, params);
+  const auto result = rc::detail::checkTestable(
+      property, rc::detail::TestMetadata{description, description}, params);
   if (result.template is<rc::detail::SuccessResult>()) return true;
   std::cerr << "- " << description << "\n";
   rc::detail::printResultMessage(result, std::cerr);
@@ -29,7 +29,7 @@ bool holds(const std::string& description, const Sample& sample, Property proper
 /// Shrinks a case that failed under mpirun: the first smaller case that fails too, again and again.
 /// Each attempt is a job of its own, so their number is limited.
 void shrink_under_mpi(rc::Shrinkable<ParityCase> failing, std::string difference) {
-  constexpr int kAttempts = 60;
+  constexpr int kAttempts = 24;
   int attempts = 0;
   for (bool smaller = true; smaller && attempts < kAttempts;) {
     smaller = false;
@@ -52,9 +52,8 @@ void shrink_under_mpi(rc::Shrinkable<ParityCase> failing, std::string difference
 std::string failure_text(const ParityCase& c, const std::string& transport,
                          const std::string& difference) {
   return "smallest mesh: " + to_string(c.how.mesh) + "\ntrainer: " + c.trainer +
-         "\nfirst difference: " + difference +
-         "\nrerun: build/bin/meshparity-verify --transport " + transport + " --case '" + to_line(c) +
-         "'";
+         "\nfirst difference: " + difference + "\nrerun: build/bin/meshparity-verify --transport " +
+         transport + " --case '" + to_line(c) + "'";
 }
 
 Sample rapidcheck_sample() {
@@ -92,7 +91,8 @@ bool holds_under_mpi(const std::vector<std::string>& trainers, const Sample& sam
         parity_cases(trainers[i % trainers.size()], Reduction::canonical, kMpiRanks);
     drawn.push_back(generator(random.split(), rc::kNominalSize));
   }
-  // A job has as many ranks as its largest case, and idle ranks cost time: small meshes go together.
+  // A job has as many ranks as its largest case, and idle ranks cost time: small meshes go
+  // together.
   std::stable_sort(drawn.begin(), drawn.end(), [](const auto& a, const auto& b) {
     return a.value().how.mesh.size() < b.value().how.mesh.size();
   });

@@ -30,16 +30,17 @@ struct Sample {
 /// What RC_PARAMS asks for, or RapidCheck's 100 cases.
 Sample rapidcheck_sample();
 
-/// Bits equal to one rank, on random meshes in simulated worlds. A failure is shrunk to a small mesh and
-/// printed. True if it holds.
+/// Bits equal to one rank, on random meshes in simulated worlds. A failure is shrunk to a small
+/// mesh and printed. True if it holds.
 bool holds_simulated(const std::string& trainer, const Sample& sample, ParityTally& tally);
 
-/// With native reductions: each step's losses, gradients and updates within the derived bound around the
-/// oracle's, from the same parameters. True if it holds.
+/// With native reductions: each step's losses, gradients and updates within the derived bound
+/// around the oracle's, from the same parameters. True if it holds.
 bool holds_natively(const std::string& trainer, const Sample& sample, ParityTally& tally);
 
-/// Bits equal to one rank under real mpirun, hangs and crashes included. The cases are dealt out to the
-/// trainers, in as few jobs as possible. A failure is shrunk by starting more jobs. True if it holds.
+/// Bits equal to one rank under real mpirun, hangs and crashes included. The cases are dealt out to
+/// the trainers, in as few jobs as possible. A failure is shrunk by starting more jobs. True if it
+/// holds.
 bool holds_under_mpi(const std::vector<std::string>& trainers, const Sample& sample,
                      ParityTally& tally);
 
@@ -47,8 +48,8 @@ bool holds_under_mpi(const std::vector<std::string>& trainers, const Sample& sam
 std::string failure_text(const ParityCase& c, const std::string& transport,
                          const std::string& difference);
 
-/// Trains the case with native reductions in a simulated world. Returns what lies outside the bound;
-/// `worst_ratio` is the largest error / bound seen.
+/// Trains the case with native reductions in a simulated world. Returns what lies outside the
+/// bound; `worst_ratio` is the largest error / bound seen.
 std::optional<std::string> difference_from_oracle(const ParityCase& c, double& worst_ratio);
 
 }  // namespace meshparity

@@ -11,9 +11,10 @@ namespace {
 
 struct NamedAxis {
   const char* name;
-  std::size_t Mesh::* size;
+  std::size_t Mesh::*size;
 };
-constexpr std::array<NamedAxis, 4> kAxes = {NamedAxis{"dp", &Mesh::dp}, NamedAxis{"fsdp", &Mesh::fsdp},
+constexpr std::array<NamedAxis, 4> kAxes = {NamedAxis{"dp", &Mesh::dp},
+                                            NamedAxis{"fsdp", &Mesh::fsdp},
                                             NamedAxis{"tp", &Mesh::tp}, NamedAxis{"pp", &Mesh::pp}};
 
 }  // namespace
@@ -119,7 +120,8 @@ nlohmann::ordered_json ParityTally::to_json() const {
   nlohmann::ordered_json json = {{"strategies", nlohmann::json::array()},
                                  {"products", nlohmann::json::array()},
                                  {"distribution", nlohmann::json::array()}};
-  for (const auto& [key, row] : strategies_) json["strategies"].push_back(row_json("name", key, row));
+  for (const auto& [key, row] : strategies_)
+    json["strategies"].push_back(row_json("name", key, row));
   for (const auto& [key, row] : products_) json["products"].push_back(row_json("axes", key, row));
   for (const auto& [what, cases] : distribution_) {
     json["distribution"].push_back({{"what", what}, {"cases", cases}});
@@ -133,7 +135,8 @@ std::string ParityTally::distribution_text() const {
   std::string text = "of " + std::to_string(total) + " cases:\n";
   for (const auto& [what, cases] : distribution_) {
     const std::string number = std::to_string(cases);
-    text += std::string(number.size() < 8 ? 8 - number.size() : 0, ' ') + number + "  " + what + "\n";
+    text +=
+        std::string(number.size() < 8 ? 8 - number.size() : 0, ' ') + number + "  " + what + "\n";
   }
   return text;
 }

@@ -1,5 +1,5 @@
-// Every strategy gives the bits of one rank (see parity_properties.h). How many cases are tried, and
-// from which seed, is RapidCheck's RC_PARAMS.
+// Every strategy gives the bits of one rank (see parity_properties.h). How many cases are tried,
+// and from which seed, is RapidCheck's RC_PARAMS.
 
 #include <gtest/gtest.h>
 

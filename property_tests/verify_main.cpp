@@ -1,7 +1,6 @@
 // meshparity-verify: the proof itself, on many random cases, and its results as JSON.
 
 #include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -49,7 +48,8 @@ int rerun(const Options& options) {
   } else {
     difference = difference_simulated(c);
   }
-  std::cout << (difference ? failure_text(c, options.transport, *difference) : "bits equal") << "\n";
+  std::cout << (difference ? failure_text(c, options.transport, *difference) : "bits equal")
+            << "\n";
   return difference ? 1 : 0;
 }
 
@@ -76,8 +76,7 @@ bool prove_parity(const Options& options) {
 
   nlohmann::ordered_json json = tally.to_json();
   json["seed"] = std::to_string(options.seed);
-  json["seconds"] =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!options.reports.empty()) {
     write_json(std::filesystem::path(options.reports) / "parity.json", json);
   }
