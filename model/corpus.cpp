@@ -64,7 +64,7 @@ Corpus Corpus::from_file(const std::string& path, std::size_t context) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw UsageError("corpus " + path + " cannot be read: " + std::strerror(errno), hint);
   std::string text;
-  std::array<char, 65536> block;
+  std::array<char, 65536> block{};
   while (file) {
     file.read(block.data(), static_cast<std::streamsize>(block.size()));
     text.append(block.data(), static_cast<std::size_t>(file.gcount()));

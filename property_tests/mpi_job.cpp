@@ -12,63 +12,46 @@
 #include "model/error.h"
 
 namespace meshparity {
-namespace {
 
-/// Runs cases [first, end) in one job and notes the verdicts that it printed. Returns the first
-/// case without one, which ended the job, or `end`.
-std::size_t run_job(const std::vector<ParityCase>& cases, std::size_t first,
-                    std::vector<std::optional<std::string>>& differences) {
+std::optional<MpiFailure> failure_under_mpi(const std::vector<ParityCase>& cases) {
   const std::filesystem::path input = std::filesystem::temp_directory_path() /
                                       ("meshparity-cases-" + std::to_string(::getpid()) + ".jsonl");
   std::size_t ranks = 1;
   {
     std::ofstream file(input);
-    for (std::size_t i = first; i < cases.size(); ++i) {
-      file << to_line(cases[i]) << "\n";
-      ranks = std::max(ranks, cases[i].how.mesh.size());
+    for (const ParityCase& c : cases) {
+      file << to_line(c) << "\n";
+      ranks = std::max(ranks, c.how.mesh.size());
     }
     if (!file.flush()) throw EnvironmentError("cannot write " + input.string());
   }
-
-  const auto deadline = std::chrono::seconds(30) + std::chrono::seconds(2) * (cases.size() - first);
+  const auto deadline = std::chrono::seconds(30) + std::chrono::seconds(2) * cases.size();
   const ChildResult job = run_child(
       mpirun_command(ranks, {program_folder() + "/meshparity-parity-job", input.string()}),
       deadline);
   std::filesystem::remove(input);
 
   // A verdict is a line "case <number> equal" or "case <number> <what went wrong>".
-  std::vector<bool> judged(cases.size() - first, false);
+  std::vector<std::optional<std::string>> verdicts(cases.size());
   std::istringstream lines(job.output);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string word;
     std::size_t number = 0;
-    if (!(words >> word >> number) || word != "case" || number >= judged.size()) continue;
+    if (!(words >> word >> number) || word != "case" || number >= cases.size()) continue;
     std::string verdict;
     std::getline(words >> std::ws, verdict);
-    judged[number] = true;
-    auto& difference = differences[first + number];
-    if (verdict != "equal" && !difference) difference = verdict;
+    if (!verdicts[number] || *verdicts[number] == "equal") verdicts[number] = verdict;
   }
-  const auto silent = std::find(judged.begin(), judged.end(), false);
-  const std::size_t ended = first + static_cast<std::size_t>(silent - judged.begin());
-  if (ended < cases.size()) {
-    differences[ended] =
-        (job.timed_out ? "the job hung: "
-                       : "the job ended with status " + std::to_string(job.status) + ": ") +
-        job.errors;
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    if (!verdicts[i]) {
+      const std::string end =
+          job.timed_out ? "hung" : "ended with status " + std::to_string(job.status);
+      return MpiFailure{i, "the job " + end + ": " + job.errors};
+    }
+    if (*verdicts[i] != "equal") return MpiFailure{i, *verdicts[i]};
   }
-  return ended;
-}
-
-}  // namespace
-
-std::vector<std::optional<std::string>> differences_under_mpi(
-    const std::vector<ParityCase>& cases) {
-  std::vector<std::optional<std::string>> differences(cases.size());
-  std::size_t next = 0;
-  while (next < cases.size()) next = run_job(cases, next, differences) + 1;
-  return differences;
+  return std::nullopt;
 }
 
 }  // namespace meshparity

@@ -49,10 +49,10 @@ class Comparison final : public StepObserver {
     const Recording::Step& expected = expected_.steps[view.step];
     // Cause before effect: what the step started from, then the gradient, before the optimizer.
     for (const ShardView& shard : view.shards) {
-      compare(view.step, "param/", shard, expected.values, shard.values);
+      compare(view.step, Kind::parameter, shard, expected.values, shard.values);
     }
     for (const ShardView& shard : view.shards) {
-      compare(view.step, "grad/", shard, expected.gradients, shard.gradient);
+      compare(view.step, Kind::gradient, shard, expected.gradients, shard.gradient);
     }
     note(view.step, Kind::loss,
          first_difference(view.step, scalar_spec("loss"), Exact({&expected.loss, 1}),
@@ -71,7 +71,7 @@ class Comparison final : public StepObserver {
   void finished(std::span<const ShardView> shards) override {
     ++ends_;
     for (const ShardView& shard : shards) {
-      compare(expected_.steps.size(), "param/", shard, expected_.final_values, shard.values);
+      compare(expected_.steps.size(), Kind::parameter, shard, expected_.final_values, shard.values);
     }
   }
 
@@ -87,13 +87,13 @@ class Comparison final : public StepObserver {
  private:
   using Kind = Difference::Kind;
 
-  void compare(std::size_t step, const char* kind, const ShardView& view,
+  void compare(std::size_t step, Kind kind, const ShardView& view,
                const std::map<std::string, std::vector<float>>& expected,
                std::span<const float> actual) {
     if (found_) return;
     Shard named = *view.shard;
-    named.spec.name = kind + named.spec.name;
-    note(step, Kind::shard,
+    named.spec.name = (kind == Kind::parameter ? "param/" : "grad/") + named.spec.name;
+    note(step, kind,
          first_difference(step, named, rank_, Exact(expected.at(view.shard->spec.name)), actual));
   }
   void note(std::size_t step, Kind kind, const std::optional<FirstDifference>& difference) {

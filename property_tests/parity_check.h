@@ -29,10 +29,10 @@ struct Recording {
 
 /// What a rank saw first that is not as it should be.
 struct Difference {
-  /// From the most telling to the least.
-  enum class Kind { shard, loss, statistics, missing };
+  /// From cause to effect.
+  enum class Kind { parameter, gradient, loss, statistics, missing };
   std::size_t step = 0;
-  Kind kind = Kind::shard;
+  Kind kind = Kind::parameter;
   std::string text;
 
   bool comes_before(const Difference& other) const {

@@ -29,17 +29,17 @@ bool holds(const std::string& description, const Sample& sample, Property proper
 /// Shrinks a case that failed under mpirun: the first smaller case that fails too, again and again.
 /// Each attempt is a job of its own, so their number is limited.
 void shrink_under_mpi(rc::Shrinkable<ParityCase> failing, std::string difference) {
-  constexpr int kAttempts = 24;
+  constexpr int kAttempts = 20;
   int attempts = 0;
   for (bool smaller = true; smaller && attempts < kAttempts;) {
     smaller = false;
     auto candidates = failing.shrinks();
     while (auto candidate = candidates.next()) {
       if (++attempts > kAttempts) break;
-      const auto found = differences_under_mpi({candidate->value()}).front();
+      const auto found = failure_under_mpi({candidate->value()});
       if (!found) continue;
       failing = *candidate;
-      difference = *found;
+      difference = found->difference;
       smaller = true;
       break;
     }
@@ -103,11 +103,13 @@ bool holds_under_mpi(const std::vector<std::string>& trainers, const Sample& sam
     for (std::size_t i = first; i < std::min(first + per_job, sample.cases); ++i) {
       job.push_back(drawn[i].value());
     }
-    const auto differences = differences_under_mpi(job);
-    for (std::size_t i = 0; i < job.size(); ++i) {
-      tally.add(job[i], "mpi", !differences[i]);
-      if (!differences[i]) continue;
-      shrink_under_mpi(drawn[first + i], *differences[i]);
+    const auto failure = failure_under_mpi(job);
+    const std::size_t judged = failure ? failure->number + 1 : job.size();
+    for (std::size_t i = 0; i < judged; ++i) {
+      tally.add(job[i], "mpi", !failure || i < failure->number);
+    }
+    if (failure) {
+      shrink_under_mpi(drawn[first + failure->number], failure->difference);
       return false;
     }
   }

@@ -44,7 +44,7 @@ int rerun(const Options& options) {
     double ratio = 0;
     difference = difference_from_oracle(c, ratio);
   } else if (options.transport == "mpi") {
-    difference = differences_under_mpi({c}).front();
+    if (const auto failure = failure_under_mpi({c})) difference = failure->difference;
   } else {
     difference = difference_simulated(c);
   }
