@@ -90,12 +90,6 @@ TrainInputs read_train_inputs(const TrainOptions& options) {
     inputs.model->require_vocabulary(*inputs.corpus);
     inputs.model->require_parameters(parameters_of(inputs.recipe, *inputs.corpus));
   }
-  if (options.validation_batches > 0 && inputs.corpus->rows(Corpus::Split::validation) == 0) {
-    throw UsageError(
-        fmt::format("--validate: corpus '{}' has too few rows to keep some for validation",
-                    inputs.recipe.data),
-        "use a larger corpus");
-  }
   return inputs;
 }
 

@@ -75,9 +75,7 @@ Corpus Corpus::from_file(const std::string& path, std::size_t context) {
 }
 
 std::size_t Corpus::rows(Split split) const {
-  // At least one row to train on: 90 % of a single row would be none.
-  const std::size_t training =
-      std::max<std::size_t>(1, stream_.size() / 10 * 9 + stream_.size() % 10 * 9 / 10);
+  const std::size_t training = stream_.size() / 10 * 9 + stream_.size() % 10 * 9 / 10;
   return split == Split::training ? training : stream_.size() - training;
 }
 

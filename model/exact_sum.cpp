@@ -13,7 +13,7 @@ constexpr std::uint64_t kWordMask = 0xFFFFFFFFULL;
 
 void ExactSum::add_square(float value) {
   // |value| = significand * 2^exponent with a significand of at most 24 bits.
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t biased = (bits >> 23) & 0xFFU;
   const std::uint64_t fraction = bits & 0x7FFFFFU;
   const std::uint64_t significand = biased == 0 ? fraction : fraction | 0x800000U;

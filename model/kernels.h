@@ -16,8 +16,9 @@ struct MatrixView {
   std::size_t row_stride = 0;
   std::size_t column_stride = 1;
 
-  /// A dense row-major matrix. Throws std::logic_error if the values are not rows * columns.
-  MatrixView(std::span<const float> values, std::size_t rows, std::size_t columns);
+  /// A dense row-major matrix. Throws std::logic_error if there are not row_total * column_total
+  /// values.
+  MatrixView(std::span<const float> values, std::size_t row_total, std::size_t column_total);
 
   MatrixView transposed() const;
   MatrixView row_run(Run run) const;

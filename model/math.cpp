@@ -47,7 +47,7 @@ float portable_log(float x) {
   // x = m * 2^e with m in [sqrt(1/2), sqrt(2)): the offset moves the cut from 1 to sqrt(1/2).
   constexpr std::uint64_t kSqrtHalf = 0x3FE6A09E667F3BCDULL;
   constexpr std::uint64_t kFraction = 0x000FFFFFFFFFFFFFULL;
-  const std::uint64_t shifted = std::bit_cast<std::uint64_t>(static_cast<double>(x)) - kSqrtHalf;
+  const auto shifted = std::bit_cast<std::uint64_t>(static_cast<double>(x)) - kSqrtHalf;
   const std::int64_t e = static_cast<std::int64_t>(shifted) >> 52;
   const double m = std::bit_cast<double>((shifted & kFraction) + kSqrtHalf);
 

@@ -1,13 +1,15 @@
 #include "model/parameter.h"
 
+#include <utility>
+
 #include "model/philox.h"
 
 namespace meshparity {
 
 Shard::Shard(const ParameterSpec& whole) : Shard(whole, {0, whole.rows}, {0, whole.columns}) {}
 
-Shard::Shard(const ParameterSpec& whole, Run block_rows, Run block_columns)
-    : spec(whole),
+Shard::Shard(ParameterSpec whole, Run block_rows, Run block_columns)
+    : spec(std::move(whole)),
       rows(block_rows),
       columns(block_columns),
       flat{0, block_rows.size() * block_columns.size()} {}

@@ -17,7 +17,7 @@ struct ParameterSpec {
   std::size_t columns = 1;
   bool is_vector = false;  ///< stored with one dimension (a bias)
   std::size_t fan_in =
-      1;  ///< of the layer: initial values are uniform(-k, k), k = init_scale / fan_in
+      1;  ///< of the layer: initial values are uniform in [-k, k), k = init_scale / fan_in
 
   std::size_t size() const { return rows * columns; }
 };
@@ -35,7 +35,7 @@ struct Shard {
   /// The whole parameter.
   explicit Shard(const ParameterSpec& whole);
   /// A block of it.
-  Shard(const ParameterSpec& whole, Run block_rows, Run block_columns);
+  Shard(ParameterSpec whole, Run block_rows, Run block_columns);
 
   std::size_t size() const { return flat.size(); }
   /// Index in the whole parameter of this shard's element `element`.
@@ -54,7 +54,7 @@ class ParameterSource {
   virtual void fill(const Shard& shard, std::span<float> values) const = 0;
 };
 
-/// uniform(-k, k), each element a function of (seed, parameter name, global element index):
+/// Uniform in [-k, k), each element a function of (seed, parameter name, global element index):
 /// the shard of the initialisation is the initialisation of the shard.
 class RandomParameters final : public ParameterSource {
  public:

@@ -17,9 +17,9 @@ struct Recipe {
   std::size_t layers = 1;          ///< hidden layers
   std::size_t batch = 32;          ///< samples in the global batch
   float lr = 0.1F;                 ///< SGD step size
-  std::size_t steps = 25000;       ///<
+  std::size_t steps = 25000;       ///< of training
   std::uint64_t seed = 42;         ///< of initial parameters, batches and samples
-  float init_scale = 1.0F;         ///< parameters start in uniform(-k, k), k = init_scale / fan_in
+  float init_scale = 1.0F;         ///< parameters start uniform in [-k, k), k = init_scale / fan_in
   std::size_t batch_grain = 8;     ///< samples per leaf of every sum over the batch
   std::size_t feature_grain = 16;  ///< features per leaf of every sum over a layer's features
   std::size_t vocab_grain = 32;    ///< tokens per leaf of every sum over the vocabulary

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "model/error.h"
 #include "model/loss.h"
 #include "model/model.h"
 #include "model/philox.h"
@@ -51,10 +50,6 @@ std::string Generator::sample(std::uint64_t index, std::size_t max_bytes) {
 }
 
 double Generator::validate(std::size_t batches) {
-  if (corpus_.rows(Corpus::Split::validation) == 0) {
-    throw UsageError("the corpus has too few rows to keep some for validation",
-                     "use a corpus of at least two rows");
-  }
   double sum = 0;
   for (std::size_t i = 0; i < batches; ++i) {
     forward(batch_.draw(Corpus::Split::validation, i, {0, recipe_.batch}));

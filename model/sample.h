@@ -19,8 +19,7 @@ class Generator {
   /// Document number `index` of this seed, without a line end: at most `max_bytes` bytes.
   std::string sample(std::uint64_t index, std::size_t max_bytes = 1000);
 
-  /// Mean loss over `batches` batches of validation rows, in binary64.
-  /// Throws UsageError if the corpus has no validation rows.
+  /// Mean loss over `batches` (at least 1) batches of validation rows, in binary64.
   double validate(std::size_t batches);
 
  private:

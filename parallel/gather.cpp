@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 
 namespace meshparity {
 namespace {
@@ -40,6 +41,9 @@ std::vector<std::vector<float>> gather_parameters(std::span<const ParameterSpec>
     const std::span<const float> values =
         mine == nullptr ? std::span<const float>()
                         : (what == Gathered::values ? mine->values : mine->gradient);
+    if (mine != nullptr && values.size() != mine->shard->size()) {
+      throw std::logic_error("gather_parameters: there are no gradients after the last step");
+    }
     if (!root) {
       if (!values.empty()) world.send(values, 0, 0);
       continue;

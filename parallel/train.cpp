@@ -12,7 +12,7 @@ namespace {
 
 struct Strategy {
   NamedTrainer trainer;
-  std::size_t Mesh::*axis;
+  std::size_t Mesh::*axis = nullptr;
 };
 constexpr std::array<Strategy, 4> kStrategies = {
     Strategy{{"train_dp", train_dp}, &Mesh::dp}, Strategy{{"train_fsdp", train_fsdp}, &Mesh::fsdp},

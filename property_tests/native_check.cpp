@@ -116,7 +116,7 @@ std::optional<std::string> difference_from_oracle(const ParityCase& c, double& w
     });
     if (run.replicas_differ) return "ranks disagree about the " + *run.replicas_differ;
     for (std::size_t step = 0; step < c.recipe.steps; ++step) {
-      if (const auto difference = judge(c, corpus, run, step, worst_ratio)) return difference;
+      if (auto difference = judge(c, corpus, run, step, worst_ratio)) return difference;
     }
   } catch (const std::exception& error) {
     return error.what();

@@ -135,8 +135,8 @@ std::string ParityTally::distribution_text() const {
   std::string text = "of " + std::to_string(total) + " cases:\n";
   for (const auto& [what, cases] : distribution_) {
     const std::string number = std::to_string(cases);
-    text +=
-        std::string(number.size() < 8 ? 8 - number.size() : 0, ' ') + number + "  " + what + "\n";
+    text.append(number.size() < 8 ? 8 - number.size() : 0, ' ');
+    text.append(number).append("  ").append(what).append("\n");
   }
   return text;
 }

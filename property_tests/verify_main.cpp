@@ -26,7 +26,7 @@ struct Options {
   std::size_t mpi_cases = 65;
   std::uint64_t seed = 20260101;
   std::string reports;
-  std::string golden_dir = MESHPARITY_GOLDEN_DIR;
+  std::string golden_dir{MESHPARITY_GOLDEN_DIR};
   std::string one_case;
   std::string transport = "sim";
 };
