@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -123,6 +124,9 @@ struct Strategy {
   Trainer train;
   Mesh mesh;
 };
+
+/// What ctest shows; by default it would be the bytes.
+void PrintTo(const Strategy& strategy, std::ostream* out) { *out << to_string(strategy.mesh); }
 
 class StrategyAllocation : public testing::TestWithParam<Strategy> {};
 
