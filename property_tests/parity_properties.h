@@ -49,7 +49,7 @@ std::string failure_text(const ParityCase& c, const std::string& transport,
                          const std::string& difference);
 
 /// Trains the case with native reductions in a simulated world. Returns what lies outside the
-/// bound; `worst_ratio` is the largest error / bound seen.
+/// bound; `worst_ratio` is the largest error / bound of losses and gradients.
 std::optional<std::string> difference_from_oracle(const ParityCase& c, double& worst_ratio);
 
 }  // namespace meshparity
