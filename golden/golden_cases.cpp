@@ -10,9 +10,9 @@ namespace meshparity {
 namespace {
 
 struct Way {
-  const char* mesh;
-  std::size_t microbatches;
-  ScheduleKind schedule;
+  const char* mesh = "";
+  std::size_t microbatches = 1;
+  ScheduleKind schedule = ScheduleKind::one_f_one_b;
   const char* trainer = "";
 };
 
