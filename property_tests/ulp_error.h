@@ -1,7 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 namespace meshparity {
@@ -16,8 +18,9 @@ inline double ulp_error(float result, double exact) {
     return same ? 0.0 : std::numeric_limits<double>::infinity();
   }
   if (exact == 0.0) return result == 0.0F ? 0.0 : std::numeric_limits<double>::infinity();
-  const int exponent = std::max(std::ilogb(exact), -126);
-  return std::abs(static_cast<double>(result) - exact) / std::ldexp(1.0, exponent - 23);
+  // The exponent's bits alone are the power of two below |exact|.
+  const auto power = std::bit_cast<double>(std::bit_cast<std::uint64_t>(exact) & 0x7FFULL << 52);
+  return std::abs(static_cast<double>(result) - exact) / (std::max(power, 0x1p-126) * 0x1p-23);
 }
 
 }  // namespace meshparity
