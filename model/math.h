@@ -23,7 +23,7 @@ float portable_log(float x);
 float portable_tanh(float x);
 
 /// The error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. Odd to the last
-/// bit; +-1 from |x| = 3.84 on.
+/// bit; +-1 from |x| = 3.92 on.
 float portable_erf(float x);
 
 }  // namespace meshparity

@@ -110,7 +110,7 @@ MESHPARITY_INLINE float portable_tanh_inline(float x) {
 
 /// portable_erf.
 MESHPARITY_INLINE float portable_erf_inline(float x) {
-  // From |x| = 3.84 on the result rounds to 1.
+  // From |x| = 3.92 on the result rounds to 1.
   const double wide = x;
   const double below = wide > 4.0 ? 4.0 : wide;
   const double clamped = below < -4.0 ? -4.0 : below;
