@@ -37,8 +37,8 @@ class Event {
   virtual void happen() = 0;
 };
 
-/// Ranks that take turns, each a fiber of the thread that calls `run`: one runs, the others wait for
-/// their turn. Only the running one may call anything here, and nothing that they share needs a
+/// Ranks that take turns, each a fiber of the thread that calls `run`: one runs, the others wait
+/// for their turn. Only the running one may call anything here, and nothing that they share needs a
 /// lock.
 class Scheduler {
  public:
@@ -71,7 +71,7 @@ class Scheduler {
  private:
   struct Turn {
     std::optional<Fiber> fiber;  // of the rank, while the world runs
-    std::size_t position = 0;  // in ready_, or nowhere
+    std::size_t position = 0;    // in ready_, or nowhere
     bool left = false;
   };
   struct Due {

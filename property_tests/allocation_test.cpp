@@ -17,7 +17,7 @@
 
 namespace {
 
-thread_local std::size_t allocations = 0;  // of this rank: every simulated rank is a thread
+thread_local std::size_t allocations = 0;  // of all simulated ranks: they are fibers of one thread
 
 void* counted(std::size_t size, std::size_t alignment) noexcept {
   ++allocations;
