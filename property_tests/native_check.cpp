@@ -7,10 +7,12 @@
 #include <map>
 #include <mutex>
 
+#include "model/error.h"
 #include "model/model.h"
 #include "oracle/compare.h"
 #include "oracle/oracle.h"
 #include "parallel/comm_sim.h"
+#include "property_tests/parity_check.h"
 #include "property_tests/parity_properties.h"
 
 namespace meshparity {
@@ -120,6 +122,9 @@ std::optional<std::string> difference_from_oracle(const ParityCase& c, double& w
     for (std::size_t step = 0; step < c.recipe.steps; ++step) {
       if (auto difference = judge(c, corpus, run, step, worst_ratio)) return difference;
     }
+  } catch (const UsageError& error) {
+    // Of a training that diverges on one rank too there is nothing to be held to the oracle.
+    if (record_single(c, corpus).divergence.empty()) return error.what();
   } catch (const std::exception& error) {
     return error.what();
   }
