@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <exception>
 #include <map>
-#include <mutex>
 
 #include "model/error.h"
 #include "model/model.h"
@@ -27,7 +26,6 @@ struct NativeRun {
     Tensors32 values;
     Tensors32 gradients;
   };
-  std::mutex mutex;
   std::vector<Step> steps;  // one more than trained: the last holds the final values
   std::optional<std::string> replicas_differ;
 };
@@ -36,7 +34,6 @@ class Assembler final : public StepObserver {
  public:
   explicit Assembler(NativeRun& run) : run_(run) {}
   void step(const StepView& view) override {
-    const std::lock_guard lock(run_.mutex);
     NativeRun::Step& step = run_.steps.at(view.step);
     if (step.loss && !same_float(*step.loss, view.loss)) run_.replicas_differ = "loss";
     step.loss = view.loss;
@@ -44,7 +41,6 @@ class Assembler final : public StepObserver {
     put(step.gradients, view.shards, [](const ShardView& shard) { return shard.gradient; });
   }
   void finished(std::span<const ShardView> shards) override {
-    const std::lock_guard lock(run_.mutex);
     put(run_.steps.back().values, shards, [](const ShardView& shard) { return shard.values; });
   }
 
