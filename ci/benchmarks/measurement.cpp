@@ -1,0 +1,25 @@
+#include "ci/benchmarks/measurement.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace meshparity::bench {
+
+void print(const Measurement& measurement) {
+  nlohmann::ordered_json line = {{"part", measurement.part},
+                                 {"name", measurement.name},
+                                 {"ratio", measurement.ratio},
+                                 {"note", measurement.note}};
+  if (measurement.bar > 0) {
+    line["bar"] = measurement.bar;
+    line["good"] = measurement.good == Good::above ? "above" : "below";
+  }
+  fmt::print("{}\n", line.dump());
+  std::fflush(stdout);
+  fmt::print(stderr, "  {:<44} {:>7.3f}  {}\n", measurement.name, measurement.ratio,
+             measurement.note);
+}
+
+}  // namespace meshparity::bench

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+
+/// What the benchmark programs have in common.
+namespace meshparity::bench {
+
+/// Which side of a bar is good.
+enum class Good { above, below };
+
+/// A ratio, and the bar it is held to.
+struct Measurement {
+  std::string part;  ///< "products", ...
+  std::string name;
+  double ratio = 0;
+  double bar = 0;  ///< 0: for information
+  Good good = Good::above;
+  std::string note;  ///< the figures behind the ratio, for people
+};
+
+/// Writes a measurement to stdout, as one line of JSON, and one for people to stderr.
+void print(const Measurement& measurement);
+
+}  // namespace meshparity::bench

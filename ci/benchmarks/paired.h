@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace meshparity::bench {
+
+/// Does a piece of work once.
+using Action = std::function<void()>;
+
+/// How much is measured: each contestant works for about `seconds` in each of `rounds`.
+struct Effort {
+  std::size_t rounds = 21;
+  double seconds = 0.002;
+};
+
+/// Seconds of processor time that one call takes: [contestant][round]. Contestants take turns,
+/// another one first in each round, so that whatever else happens on the machine meets all of them;
+/// processor time, for it does not run while another process has the core.
+std::vector<std::vector<double>> paired_seconds(std::span<const Action> contestants,
+                                                const Effort& effort = {});
+
+/// Processor time of this thread so far.
+double thread_seconds();
+
+/// Throws std::logic_error if there are no values.
+double median(std::vector<double> values);
+
+/// The median over the rounds of a[round] / b[round].
+double paired_ratio(std::span<const double> a, std::span<const double> b);
+
+}  // namespace meshparity::bench
