@@ -1,0 +1,109 @@
+#include "parallel/collectives.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <numeric>
+
+#include "ci/benchmarks/measurement.h"
+#include "ci/benchmarks/on_ranks.h"
+#include "ci/benchmarks/paired.h"
+
+namespace meshparity::bench {
+namespace {
+
+constexpr std::size_t kRounds = 41;
+
+/// Seconds a call takes, between two barriers.
+double seconds_of(const Action& action, std::size_t calls, Comm& world) {
+  using Clock = std::chrono::steady_clock;
+  action();
+  world.barrier();
+  const auto begin = Clock::now();
+  for (std::size_t i = 0; i < calls; ++i) action();
+  world.barrier();
+  return std::chrono::duration<double>(Clock::now() - begin).count() / static_cast<double>(calls);
+}
+
+/// A sum with one leaf on each rank, reduced in one of the two ways.
+class Sum {
+ public:
+  Sum(Reduction reduction, std::size_t width, Comm& world)
+      : runs_(shares_of({0, world.size()}, world.size())),
+        width_(width),
+        chunk_width_(share_of(width, world.size(), world.rank()).size()),
+        mine_(world.size(), runs_[world.rank()], width),
+        result_(world.size(), Run{0, world.size()}, width),
+        reducer_(world, reduction, world.size()) {
+    reducer_.reserve(runs_, width);
+    mine_.start(runs_[world.rank()]);
+    const std::span<float> values = mine_.next();
+    std::iota(values.begin(), values.end(), static_cast<float>(world.rank()));
+    mine_.push();
+  }
+
+  void reduce_scatter() {
+    result_.start({0, runs_.size()}, chunk_width_);
+    reducer_.reduce_scatter(mine_, runs_, result_);
+  }
+  void all_reduce() {
+    result_.start({0, runs_.size()}, width_);
+    reducer_.all_reduce(mine_, runs_, result_);
+  }
+  std::span<const float> total() { return result_.total(); }
+
+ private:
+  std::vector<Run> runs_;
+  std::size_t width_;
+  std::size_t chunk_width_;
+  PartialSum mine_;
+  PartialSum result_;
+  Reducer reducer_;
+};
+
+using Operation = void (Sum::*)();
+
+/// Small whole numbers have exact sums, so both ways must give the same.
+void require_same_sums(Sum& canonical, Sum& native, Operation operation) {
+  (canonical.*operation)();
+  (native.*operation)();
+  if (!std::ranges::equal(canonical.total(), native.total())) {
+    throw std::runtime_error("canonical and native sums of whole numbers differ");
+  }
+}
+
+void measure(const std::string& name, Operation operation, std::size_t width, std::size_t calls,
+             Comm& world) {
+  Sum canonical(Reduction::canonical, width, world);
+  Sum native(Reduction::native, width, world);
+  require_same_sums(canonical, native, operation);
+  std::vector<double> seconds[2];
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    // Who goes first changes, as in every paired measurement.
+    for (const std::size_t turn : {round % 2, (round + 1) % 2}) {
+      Sum& sum = turn == 0 ? canonical : native;
+      seconds[turn].push_back(seconds_of([&] { (sum.*operation)(); }, calls, world));
+    }
+  }
+  if (world.rank() != 0) return;
+  print({"collectives",
+         fmt::format("{}, {} KiB, {} ranks, canonical / native", name, width * sizeof(float) / 1024,
+                     world.size()),
+         paired_ratio(seconds[0], seconds[1]), 1.0, Good::below,
+         fmt::format("{:.1f} us; native {:.1f}", 1e6 * median(seconds[0]),
+                     1e6 * median(seconds[1]))});
+}
+
+}  // namespace
+
+void measure_collectives(Comm& world) {
+  constexpr std::size_t kSmall = std::size_t{64} * 1024 / sizeof(float);
+  constexpr std::size_t kLarge = std::size_t{4} * 1024 * 1024 / sizeof(float);
+  for (const auto& [width, calls] : {std::pair{kSmall, 100}, std::pair{kLarge, 4}}) {
+    const auto times = static_cast<std::size_t>(calls);
+    measure("all_reduce", &Sum::all_reduce, width, times, world);
+    measure("reduce_scatter", &Sum::reduce_scatter, width, times, world);
+  }
+}
+
+}  // namespace meshparity::bench

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "golden/training_job.h"
+#include "model/corpus.h"
+#include "model/parameter.h"
+#include "model/recipe.h"
+
+namespace meshparity::bench {
+
+/// A recipe and what training it needs.
+struct Workload {
+  Workload(std::string workload_name, Recipe workload_recipe);
+
+  TrainingJob job(const Parallelism& how = {}) const { return {recipe, corpus, initial, how, ""}; }
+
+  std::string name;
+  Recipe recipe;
+  Corpus corpus;
+  RandomParameters initial;
+};
+
+/// The recipe's defaults: ml.c's model, which fits into the innermost caches.
+Workload default_workload(const std::string& corpus_path, std::size_t steps);
+
+/// A model whose products take most of the time: embedding 64, hidden 1024, batch 256.
+Workload wide_workload(const std::string& corpus_path, std::size_t steps);
+
+/// What a training run gave, on rank 0; other ranks have nothing.
+struct TimedTraining {
+  double step_seconds = 0;
+  std::vector<float> losses;
+  std::vector<std::vector<float>> parameters;
+
+  /// Throws std::runtime_error unless every loss and every parameter has the same bits.
+  void require_same_bits(const TimedTraining& other) const;
+};
+
+/// Runs a trainer with the sinks it is given.
+using Train = std::function<void(const TrainingSinks&)>;
+
+/// The mean processor time of a step, over all threads of this process. The first steps, which
+/// still fill the caches, are left out. Losses and parameters are not kept.
+double step_processor_seconds(const Train& train, std::size_t steps);
+
+/// The lower quartile of the steps' wall times: whatever else runs on the machine can only make a
+/// step longer. Collective, where `train` is.
+TimedTraining train_on_the_clock(const Train& train);
+
+/// One rank, no communication.
+TimedTraining train_alone_on_the_clock(const Workload& workload);
+
+}  // namespace meshparity::bench

@@ -1,0 +1,74 @@
+// One rank's steps per second against PyTorch's, in turns. Prints a line of JSON for each model on
+// stdout and a line for people on stderr. Exit 0 if everything could be measured.
+#include <fmt/format.h>
+
+#include <exception>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "ci/benchmarks/measurement.h"
+#include "ci/benchmarks/paired.h"
+#include "ci/benchmarks/timed_training.h"
+#include "golden/child_process.h"
+
+namespace meshparity::bench {
+namespace {
+
+constexpr std::size_t kRounds = 7;
+constexpr std::chrono::minutes kDeadline{2};
+
+/// How PyTorch is run: an interpreter and the script.
+struct Torch {
+  std::string python;
+  std::string script;
+};
+
+double torch_step_seconds(const Torch& torch, const Workload& workload, std::size_t steps) {
+  const Recipe& recipe = workload.recipe;
+  const auto option = [](const char* name, std::size_t value) {
+    return fmt::format("--{}={}", name, value);
+  };
+  const ChildResult child = run_child(
+      {torch.python, torch.script, option("vocabulary", workload.corpus.vocabulary()),
+       option("context", recipe.context), option("embedding", recipe.embedding),
+       option("hidden", recipe.hidden), option("batch", recipe.batch), option("steps", steps)},
+      kDeadline);
+  if (child.status != 0) throw std::runtime_error("PyTorch failed: " + child.errors);
+  return 1 / std::stod(child.output);
+}
+
+void measure(const Workload& workload, const Torch& torch, std::size_t torch_steps, double bar) {
+  std::vector<double> ours;
+  std::vector<double> theirs;
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    ours.push_back(step_processor_seconds(
+        [&](const TrainingSinks& sinks) { train_alone(workload.job(), sinks); },
+        workload.recipe.steps));
+    theirs.push_back(torch_step_seconds(torch, workload, torch_steps));
+  }
+  print({"trainers", workload.name + ", one rank against PyTorch", paired_ratio(theirs, ours), bar,
+         Good::above,
+         fmt::format("{:.1f} steps/s; PyTorch {:.1f}", 1 / median(ours), 1 / median(theirs))});
+}
+
+}  // namespace
+}  // namespace meshparity::bench
+
+int main(int argc, char** argv) {
+  using namespace meshparity::bench;
+  if (argc != 4) {
+    std::cerr << "usage: bench-trainers CORPUS PYTHON TORCH_SCRIPT\n";
+    return 2;
+  }
+  try {
+    const Torch torch{argv[2], argv[3]};
+    measure(default_workload(argv[1], 20'000), torch, 4'000, 5);
+    measure(wide_workload(argv[1], 60), torch, 60, 1.1);
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << std::string("error: ") + error.what() + "\n";
+    return 1;
+  }
+}
