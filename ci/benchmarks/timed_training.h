@@ -32,6 +32,7 @@ Workload wide_workload(const std::string& corpus_path, std::size_t steps);
 /// What a training run gave, on rank 0; other ranks have nothing.
 struct TimedTraining {
   double step_seconds = 0;
+  double core_share = 0;  ///< processor time / wall time: below 1 where other work had the core
   std::vector<float> losses;
   std::vector<std::vector<float>> parameters;
 
@@ -46,7 +47,7 @@ using Train = std::function<void(const TrainingSinks&)>;
 /// still fill the caches, are left out. Losses and parameters are not kept.
 double step_processor_seconds(const Train& train, std::size_t steps);
 
-/// The lower quartile of the steps' wall times: whatever else runs on the machine can only make a
+/// The fastest tenth of the steps, by wall time: whatever else runs on the machine can only make a
 /// step longer. Collective, where `train` is.
 TimedTraining train_on_the_clock(const Train& train);
 
