@@ -23,6 +23,21 @@ bool write_file(const std::filesystem::path& file, const std::string& text) {
   return static_cast<bool>(stream);
 }
 
+std::vector<Picture> pictures_of(const Results& results) {
+  std::vector<Picture> pictures;
+  if (results.golden.present()) {
+    pictures.push_back({"Loss curves of the recorded traces",
+                        "One curve per recipe: every mesh and both transports draw this very one.",
+                        "loss_curves.svg", loss_curves(results.golden.value)});
+  }
+  if (results.bench.present()) {
+    pictures.push_back({"Speed", "Ratios, and marks at the bars they are held to.",
+                        "bench_bars.svg", bench_bars(results.bench.value)});
+  }
+  std::erase_if(pictures, [](const Picture& picture) { return picture.svg.empty(); });
+  return pictures;
+}
+
 /// Prints and writes the report of `folder`; returns the exit status.
 int report(const std::filesystem::path& folder, const std::string& sources,
            const std::vector<std::string>& required) {
@@ -31,11 +46,13 @@ int report(const std::filesystem::path& folder, const std::string& sources,
   const std::string title = headline(results, sections);
   fmt::print("{}", as_text(title, sections));
 
-  const std::string curves = results.golden.present() ? loss_curves(results.golden.value) : "";
-  const std::string picture = curves.empty() ? "" : "loss_curves.svg";
-  const bool written = (curves.empty() || write_file(folder / picture, curves)) &&
-                       write_file(folder / "report.md", as_markdown(title, sections, picture)) &&
-                       write_file(folder / "report.html", as_html(title, sections, curves));
+  const std::vector<Picture> pictures = pictures_of(results);
+  const bool written = std::all_of(pictures.begin(), pictures.end(),
+                                   [&](const Picture& picture) {
+                                     return write_file(folder / picture.file, picture.svg);
+                                   }) &&
+                       write_file(folder / "report.md", as_markdown(title, sections, pictures)) &&
+                       write_file(folder / "report.html", as_html(title, sections, pictures));
   if (!written) return 3;
   fmt::print("report: {}\n", (folder / "report.html").string());
   const bool failed = std::any_of(sections.begin(), sections.end(),
@@ -57,7 +74,7 @@ int run(int argc, char** argv) {
                  "Digest of the sources; results measured on others do not count");
   app.add_option("--require", required, "Parts that fail when they were not run")
       ->delimiter(',')
-      ->check(CLI::IsMember({"parity", "oracle", "golden", "mutants", "coverage"}));
+      ->check(CLI::IsMember({"parity", "oracle", "golden", "mutants", "coverage", "bench"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

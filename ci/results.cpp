@@ -109,6 +109,18 @@ Coverage parse_coverage(const Json& json) {
   return coverage;
 }
 
+BenchRow bench_row(const Json& json) {
+  BenchRow row;
+  row.part = json.at("part").get<std::string>();
+  row.name = json.at("name").get<std::string>();
+  row.ratio = json.at("ratio").get<double>();
+  row.bar = json.value("bar", 0.0);
+  row.above = json.at("good").get<std::string>() == "above";
+  row.baseline = json.value("baseline", 0.0);
+  row.note = json.at("note").get<std::string>();
+  return row;
+}
+
 template <class Value, class Parse>
 Part<Value> read_part(const Path& file, const std::string& sources, Parse parse) {
   using State = typename Part<Value>::State;
@@ -150,16 +162,23 @@ std::size_t Parity::mpi_cases() const {
   return cases;
 }
 
+double BenchRow::gain() const {
+  if (baseline <= 0) return 0;
+  return above ? ratio / baseline - 1 : baseline / ratio - 1;
+}
+
 Results read_results(const Path& folder, const std::string& sources) {
   const auto oracle = [](const Json& json) { return parse_rows(json, "recipes", oracle_row); };
   const auto golden = [](const Json& json) { return parse_rows(json, "recipes", golden_row); };
   const auto mutants = [](const Json& json) { return parse_rows(json, "mutants", mutant_row); };
+  const auto bench = [](const Json& json) { return parse_rows(json, "ratios", bench_row); };
   Results results;
   results.parity = read_part<Parity>(folder / "parity.json", sources, parse_parity);
   results.oracle = read_part<std::vector<OracleRow>>(folder / "oracle.json", sources, oracle);
   results.golden = read_part<std::vector<GoldenRow>>(folder / "golden.json", sources, golden);
   results.mutants = read_part<std::vector<MutantRow>>(folder / "mutants.json", sources, mutants);
   results.coverage = read_part<Coverage>(folder / "coverage.json", sources, parse_coverage);
+  results.bench = read_part<std::vector<BenchRow>>(folder / "bench.json", sources, bench);
   return results;
 }
 

@@ -89,6 +89,22 @@ struct Coverage {
   bool proven() const { return lines >= floor_lines && branches >= floor_branches; }
 };
 
+/// A ratio that ci/bench measured.
+struct BenchRow {
+  std::string part;  // "products", ...
+  std::string name;
+  double ratio = 0;
+  double bar = 0;       // 0: for information
+  bool above = true;    // the good side of the bar; of ratios without one, too
+  double baseline = 0;  // the saved ratio; 0: none
+  std::string note;
+
+  bool met() const { return bar == 0 || (above ? ratio >= bar : ratio <= bar); }
+  /// How much better than the baseline, as a fraction; 0 without one.
+  double gain() const;
+  bool regressed() const { return gain() < -0.1; }
+};
+
 /// What one results file holds, or why it holds nothing.
 template <class Value>
 struct Part {
@@ -107,11 +123,12 @@ struct Results {
   Part<std::vector<GoldenRow>> golden;
   Part<std::vector<MutantRow>> mutants;
   Part<Coverage> coverage;
+  Part<std::vector<BenchRow>> bench;
 };
 
-/// Reads parity.json, oracle.json, golden.json, mutants.json and coverage.json from `folder`. A
-/// file that is absent, damaged or measured on other sources is a state of its part, not an error:
-/// where a file names its sources and `sources` is not empty, the two must agree.
+/// Reads parity.json, oracle.json, golden.json, mutants.json, coverage.json and bench.json from
+/// `folder`. A file that is absent, damaged or measured on other sources is a state of its part,
+/// not an error: where a file names its sources and `sources` is not empty, the two must agree.
 Results read_results(const std::filesystem::path& folder, const std::string& sources);
 
 /// The axes longer than 1 of a mesh: "dp=2,tp=1,pp=3" -> "dp x pp"; "one rank" if there are none.

@@ -264,6 +264,13 @@ std::vector<Section> sections_of(const Results& results, const std::vector<std::
                          ? coverage_section(results.coverage.value)
                          : absent("Coverage of model, parallel and oracle", results.coverage,
                                   "./ci/coverage", need("coverage")));
+  if (results.bench.present()) {
+    for (Section& section : bench_sections(results.bench.value)) {
+      sections.push_back(std::move(section));
+    }
+  } else {
+    sections.push_back(absent("Speed", results.bench, "./ci/bench", need("bench")));
+  }
   return sections;
 }
 

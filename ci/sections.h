@@ -25,6 +25,10 @@ struct Section {
 /// results are missing; a damaged file always fails.
 std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required);
 
+/// One section for each part of ci/bench. A bar that is not met fails the verb that measured it,
+/// not the report: it says nothing against the proof.
+std::vector<Section> bench_sections(const std::vector<BenchRow>& rows);
+
 /// "2045 random simulated cases and 64 under Open MPI, all bit-equal", or what failed.
 std::string headline(const Results& results, const std::vector<Section>& sections);
 

@@ -142,20 +142,21 @@ std::string as_text(const std::string& title, const std::vector<Section>& sectio
 }
 
 std::string as_markdown(const std::string& title, const std::vector<Section>& sections,
-                        const std::string& picture) {
+                        const std::vector<Picture>& pictures) {
   std::string text = fmt::format("# meshparity\n\n**{}**\n", title);
   for (const Section& section : sections) {
     text += fmt::format("\n## {}{}\n\n{}\n", section.title, section.failed ? " (FAILED)" : "",
                         section.summary);
     if (!section.table.headers.empty()) text += "\n" + markdown_table(section.table);
   }
-  if (!picture.empty())
-    text += fmt::format("\n## Loss curves\n\n![loss against step]({})\n", picture);
+  for (const Picture& picture : pictures) {
+    text += fmt::format("\n## {0}\n\n![{0}]({1})\n", picture.title, picture.file);
+  }
   return text;
 }
 
 std::string as_html(const std::string& title, const std::vector<Section>& sections,
-                    const std::string& picture) {
+                    const std::vector<Picture>& pictures) {
   const bool failed = std::any_of(sections.begin(), sections.end(),
                                   [](const Section& part) { return part.failed; });
   std::string text = fmt::format(
@@ -171,12 +172,9 @@ std::string as_html(const std::string& title, const std::vector<Section>& sectio
     if (!section.table.headers.empty()) text += html_table(section.table);
     text += "</section>\n";
   }
-  if (!picture.empty()) {
-    text += fmt::format(
-        "<section>\n<h2>Loss curves of the recorded traces</h2>\n"
-        "<p>One curve per recipe: every mesh and both transports draw this very "
-        "one.</p>\n{}</section>\n",
-        picture);
+  for (const Picture& picture : pictures) {
+    text += fmt::format("<section>\n<h2>{}</h2>\n<p>{}</p>\n{}</section>\n", escaped(picture.title),
+                        escaped(picture.summary), picture.svg);
   }
   return text + "</body>\n</html>\n";
 }

@@ -56,6 +56,12 @@ std::map<std::string, std::string> good_results() {
       {"coverage.json",
        R"({"sources": "abc", "lines": 98.1, "branches": 87.0, "floor_lines": 97, "floor_branches": 85,
            "files": {"parallel/train_dp.cpp": 99.2}})"},
+      {"bench.json",
+       R"({"sources": "abc", "ratios": [
+            {"part": "products", "name": "wide, forward", "ratio": 0.961, "bar": 0.8,
+             "good": "above", "note": "107 GFLOP/s", "baseline": 0.95},
+            {"part": "collectives", "name": "all_reduce", "ratio": 0.87, "bar": 1,
+             "good": "below", "note": "15 us"}]})"},
   };
 }
 
@@ -104,14 +110,15 @@ Ended report_with(const std::string& name, const std::string& from, const std::s
 
 TEST(Report, ShowsEveryPartOfGoodResults) {
   const Folder folder(good_results());
-  const Ended ended =
-      folder.report({"--require", "parity,oracle,golden,mutants,coverage", "--sources", "abc"});
+  const Ended ended = folder.report(
+      {"--require", "parity,oracle,golden,mutants,coverage,bench", "--sources", "abc"});
   EXPECT_EQ(ended.status, 0) << ended.output;
   EXPECT_TRUE(ended.says("512 random simulated cases and 12 under Open MPI, all bit-equal"))
       << ended.output;
-  for (const char* text : {"train_dp", "1-12", "dp x tp", "0.31", "1 mesh", "1 caught", "99.2 %",
-                           "23457 simulated cases/minute", "mlc", "0.21", "14 of 14",
-                           "1 of 1 caught", "lines 98.1 % (floor 97 %)"}) {
+  for (const char* text :
+       {"train_dp", "1-12", "dp x tp", "0.31", "1 mesh", "1 caught", "99.2 %",
+        "23457 simulated cases/minute", "mlc", "0.21", "14 of 14", "1 of 1 caught",
+        "lines 98.1 % (floor 97 %)", "one core: 1 of 1 bars met"}) {
     EXPECT_TRUE(ended.says(text)) << "no '" << text << "' in\n" << ended.output;
   }
   const std::string html = folder.read("report.html");
@@ -120,7 +127,29 @@ TEST(Report, ShowsEveryPartOfGoodResults) {
   EXPECT_EQ(html.find("<means>"), std::string::npos);
   for (const char* link : {"src=", "href=", "url("}) EXPECT_EQ(html.find(link), std::string::npos);
   EXPECT_NE(folder.read("report.md").find("| H01 |"), std::string::npos);
-  EXPECT_EQ(folder.read("loss_curves.svg").rfind("<svg", 0), 0U);
+  for (const char* picture : {"loss_curves.svg", "bench_bars.svg"}) {
+    EXPECT_EQ(folder.read(picture).rfind("<svg", 0), 0U);
+    EXPECT_NE(folder.read("report.md").find(picture), std::string::npos);
+  }
+}
+
+TEST(Report, JudgesSpeedWithoutFailing) {
+  const auto slow = [](const std::string& from, const std::string& to) {
+    auto files = good_results();
+    files["bench.json"] = replaced(files["bench.json"], from, to);
+    const Folder folder(files);
+    const Ended ended = folder.report();
+    EXPECT_EQ(ended.status, 0) << ended.output;
+    return ended.output + folder.read("report.md");
+  };
+  const auto says = [](const std::string& text, const std::string& what) {
+    return text.find(what) != std::string::npos;
+  };
+  EXPECT_TRUE(says(slow("0.961", "0.961"), "| +1.2 % |"));
+  EXPECT_TRUE(says(slow("0.961", "0.79"), "| 0.790 | >= 0.80 | FAIL | -16.8 % REGRESSED |"));
+  EXPECT_TRUE(says(slow("0.87", "1.01"), "| 1.010 | <= 1.00 | FAIL |"));
+  EXPECT_TRUE(says(slow("0.87", "1.01"), "canonical / native: 0 of 1 bars met"));
+  EXPECT_TRUE(says(slow("\"bar\": 1,", "\"bar\": 0,"), "0 of 0 bars met"));
 }
 
 TEST(Report, FailsWhatFailed) {
@@ -154,10 +183,12 @@ TEST(Report, NamesTheVerbOfWhatIsMissing) {
   auto files = good_results();
   files.erase("mutants.json");
   files.erase("golden.json");
+  files.erase("bench.json");
   const Folder folder(files);
   const Ended ended = folder.report();
   EXPECT_EQ(ended.status, 0) << ended.output;
   EXPECT_TRUE(ended.says("not run: ./ci/mutants")) << ended.output;
+  EXPECT_TRUE(ended.says("not run: ./ci/bench")) << ended.output;
   EXPECT_EQ(folder.report({"--require", "mutants"}).status, 1);
   EXPECT_EQ(folder.report({"--require", "parity,oracle"}).status, 0);
 }
@@ -181,7 +212,7 @@ TEST(Report, AnswersBadUsageWithTwo) {
 
 RC_GTEST_PROP(Report, FailsOnAnyTruncatedFile, ()) {
   auto files = good_results();
-  auto& [name, text] = *std::next(files.begin(), *rc::gen::inRange<long>(0, 5));
+  auto& [name, text] = *std::next(files.begin(), *rc::gen::inRange<long>(0, 6));
   text.resize(*rc::gen::inRange<std::size_t>(0, text.size() - 1));
   const Ended ended = Folder(files).report();
   RC_ASSERT(ended.status == 1);

@@ -25,7 +25,6 @@ double fma_chains(std::size_t steps) {
   Vector sums[kChains];
   for (Vector& sum : sums) sum = filled(0.0F);
   for (std::size_t step = 0; step < steps; ++step) {
-#pragma GCC unroll 12
     for (std::size_t chain = 0; chain < kChains; ++chain) {
       sums[chain] = fma(sums[chain], factor, term);
     }

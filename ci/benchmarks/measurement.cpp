@@ -11,11 +11,9 @@ void print(const Measurement& measurement) {
   nlohmann::ordered_json line = {{"part", measurement.part},
                                  {"name", measurement.name},
                                  {"ratio", measurement.ratio},
+                                 {"bar", measurement.bar},
+                                 {"good", measurement.good == Good::above ? "above" : "below"},
                                  {"note", measurement.note}};
-  if (measurement.bar > 0) {
-    line["bar"] = measurement.bar;
-    line["good"] = measurement.good == Good::above ? "above" : "below";
-  }
   fmt::print("{}\n", line.dump());
   std::fflush(stdout);
   fmt::print(stderr, "  {:<44} {:>7.3f}  {}\n", measurement.name, measurement.ratio,

@@ -5,7 +5,7 @@
 /// What the benchmark programs have in common.
 namespace meshparity::bench {
 
-/// Which side of a bar is good.
+/// Which side of a bar, or of a former ratio, is good.
 enum class Good { above, below };
 
 /// A ratio, and the bar it is held to.
