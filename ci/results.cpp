@@ -49,6 +49,7 @@ Parity parse_parity(const Json& json) {
   if (parity.strategies.empty()) throw std::runtime_error("'strategies' is empty");
   parity.seed = json.at("seed").get<std::string>();
   parity.seconds = json.at("seconds").get<double>();
+  parity.simulated_per_minute = json.value("simulated_per_minute", 0.0);
   for (const Json& entry : json.at("distribution")) {
     parity.distribution.emplace_back(entry.at("what").get<std::string>(),
                                      entry.at("cases").get<std::size_t>());

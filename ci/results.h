@@ -39,6 +39,7 @@ struct Parity {
   std::vector<ParityRow> products;
   std::string seed;
   double seconds = 0;
+  double simulated_per_minute = 0;  // 0 if not measured
   std::vector<std::pair<std::string, std::size_t>> distribution;
 
   /// Over the strategies: the products are the same cases again.

@@ -119,13 +119,15 @@ Section strategies_section(const Results& results) {
                    coverage_cell(results, row.name)});
     section.table.rows.push_back(cells);
   }
+  const std::string rate =
+      parity.simulated_per_minute > 0
+          ? fmt::format(", {:.0f} simulated cases/minute", parity.simulated_per_minute)
+          : "";
   section.summary = fmt::format(
       "losses, gradients, replicas and parameters of {} simulated cases and {} under Open MPI, "
-      "each "
-      "against one rank ({:.0f} s, seed {}); with the transport's own float sums (native) the "
-      "worst error "
-      "against the derived bound",
-      parity.simulated_cases(), parity.mpi_cases(), parity.seconds, parity.seed);
+      "each against one rank ({:.0f} s{}, seed {}); with the transport's own float sums (native) "
+      "the worst error against the derived bound",
+      parity.simulated_cases(), parity.mpi_cases(), parity.seconds, rate, parity.seed);
   return section;
 }
 

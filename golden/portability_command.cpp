@@ -10,6 +10,7 @@
 #include "golden/file_io.h"
 #include "golden/portability.h"
 #include "golden/program.h"
+#include "model/isa.h"
 
 namespace meshparity {
 namespace {
@@ -31,8 +32,6 @@ std::string compiler() {
   return fmt::format("gcc {}.{}", __GNUC__, __GNUC_MINOR__);
 #endif
 }
-
-std::vector<std::string> isa_names() { return {"default"}; }
 
 Json json_of(const std::vector<PortabilityCheck>& checks) {
   Json list = Json::array();
@@ -61,6 +60,7 @@ bool print(const char* what, const std::vector<PortabilityCheck>& checks) {
 int check(const std::string& environment, const std::string& golden_dir,
           const std::string& json_path) {
   if (!json_path.empty()) require_writable(json_path);
+  isa_in_use();  // refuses a bad MESHPARITY_ISA before anything is computed
   const auto begin = std::chrono::steady_clock::now();
   const auto functions = check_portable_functions();
   bool proven = print("function", functions);
@@ -70,13 +70,11 @@ int check(const std::string& environment, const std::string& golden_dir,
   proven = print("golden", goldens) && proven;
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   if (!json_path.empty()) {
-    const Json json = {{"name", environment},
-                       {"compiler", compiler()},
-                       {"big_endian", std::endian::native == std::endian::big},
-                       {"seconds", seconds.count()},
-                       {"goldens", json_of(goldens)},
-                       {"kernels", json_of(kernels)},
-                       {"functions", json_of(functions)}};
+    const Json json = {
+        {"name", environment},          {"compiler", compiler()},
+        {"isa", name_of(isa_in_use())}, {"big_endian", std::endian::native == std::endian::big},
+        {"seconds", seconds.count()},   {"goldens", json_of(goldens)},
+        {"kernels", json_of(kernels)},  {"functions", json_of(functions)}};
     write_file(json_path, json.dump(2) + "\n");
   }
   return proven ? kSuccess : kProofFailed;
@@ -98,7 +96,7 @@ int portability_command(const std::vector<std::string>& arguments) {
   app.add_flag("--list-isas", list_isas, "print what MESHPARITY_ISA can be here, and end");
   parse_arguments(app, arguments);
   if (list_isas) {
-    for (const std::string& name : isa_names()) fmt::print("{}\n", name);
+    for (const Isa isa : available_isas()) fmt::print("{}\n", name_of(isa));
     return kSuccess;
   }
   return check(environment, golden_dir, json_path);

@@ -7,6 +7,7 @@
 #include "golden/portability.h"
 #include "golden/sha256.h"
 #include "model/kernels.h"
+#include "model/math.h"
 #include "model/philox.h"
 #include "oracle/canonical_reference.h"
 #include "oracle/compare.h"
@@ -112,6 +113,11 @@ std::size_t any_grain(std::size_t terms, Draw& draw) {
   return way == 1 ? draw.from_to(1, 20) : draw.from_to(terms + 1, terms + 9);
 }
 
+float finished(float sum, const Epilogue& epilogue, std::size_t column) {
+  const float y = epilogue.bias.empty() ? sum : sum + epilogue.bias[column];
+  return epilogue.relu && y <= 0.0F ? 0.0F : y;
+}
+
 PortabilityCheck check_product() {
   Judge judge("canonical_product");
   for (std::size_t number = 0; number < kCases; ++number) {
@@ -120,16 +126,19 @@ PortabilityCheck check_product() {
     const std::size_t columns = number % 4 == 0 ? draw.from_to(60, 140) : draw.from_to(1, 40);
     const std::size_t terms = number % 4 == 1 ? draw.from_to(90, 200) : draw.from_to(0, 40);
     const std::size_t grain = any_grain(terms, draw);
-    const Window left(rows, terms, number % 2 == 0, draw);
-    const Window right(terms, columns, false, draw);
+    const Window left(rows, terms, draw.from_to(0, 1) == 1, draw);
+    const Window right(terms, columns, draw.from_to(0, 1) == 1, draw);
+    const std::vector<float> bias = draw.floats(draw.from_to(0, 1) * columns);
+    const Epilogue epilogue{bias, draw.from_to(0, 1) == 1};
     std::vector<float> actual(rows * columns);
-    canonical_product(left.view, right.view, grain, actual);
+    canonical_product(left.view, right.view, grain, actual, epilogue);
     std::vector<float> expected;
     for (std::size_t r = 0; r < rows; ++r) {
       for (std::size_t c = 0; c < columns; ++c) {
-        expected.push_back(reference::canonical_dot(
+        const float sum = reference::canonical_dot(
             terms, grain, [&](std::size_t k) { return left.at(r, k); },
-            [&](std::size_t k) { return right.at(k, c); }));
+            [&](std::size_t k) { return right.at(k, c); });
+        expected.push_back(finished(sum, epilogue, c));
       }
     }
     judge.compare(number, actual, expected);
@@ -161,21 +170,24 @@ struct Elementwise {
 };
 
 const Elementwise kElementwise[] = {
-    {"add_bias",
+    {"apply_epilogue",
      [](std::span<float> matrix, std::span<const float>, std::span<const float> row) {
-       add_bias(matrix, matrix.size() / row.size(), row);
+       apply_epilogue({row, true}, matrix.size() / row.size(), matrix);
      },
-     [](float element, float, float of_row) { return element + of_row; }},
-    {"relu_forward",
-     [](std::span<float> matrix, std::span<const float>, std::span<const float>) {
-       relu_forward(matrix);
-     },
-     [](float element, float, float) { return element <= 0.0F ? 0.0F : element; }},
+     [](float element, float, float of_row) {
+       const float y = element + of_row;
+       return y <= 0.0F ? 0.0F : y;
+     }},
     {"relu_backward",
      [](std::span<float> matrix, std::span<const float> second, std::span<const float>) {
        relu_backward(second, matrix);
      },
      [](float element, float second, float) { return second > 0.0F ? element : 0.0F; }},
+    {"scale",
+     [](std::span<float> matrix, std::span<const float> second, std::span<const float>) {
+       scale(second, 0.1F, matrix);
+     },
+     [](float, float second, float) { return second * 0.1F; }},
     {"sgd_update",
      [](std::span<float> matrix, std::span<const float> second, std::span<const float>) {
        sgd_update(second, 0.1F, matrix);
@@ -220,20 +232,92 @@ PortabilityCheck check_add_rows() {
   return judge.verdict();
 }
 
-PortabilityCheck check_transpose() {
-  Judge judge("transpose");
+/// gather_rows and scatter_add_rows.
+PortabilityCheck check_rows_by_index() {
+  Judge judge("rows by index");
   for (std::size_t number = 0; number < kCases; ++number) {
     Draw draw(number);
-    const std::size_t rows = draw.from_to(0, 40);
-    const std::size_t columns = draw.from_to(0, 40);
-    const Window matrix(rows, columns, number % 2 == 0, draw);
-    std::vector<float> actual(rows * columns);
-    transpose(matrix.view, actual);
-    std::vector<float> expected;
-    for (std::size_t c = 0; c < columns; ++c) {
-      for (std::size_t r = 0; r < rows; ++r) expected.push_back(matrix.at(r, c));
+    const std::size_t rows = draw.from_to(1, 12);
+    const std::size_t columns = draw.from_to(1, 40);
+    std::vector<float> table = draw.floats(rows * columns);
+    std::vector<std::int32_t> indices(draw.from_to(0, 30));
+    for (std::int32_t& index : indices) {
+      index = static_cast<std::int32_t>(draw.from_to(0, rows - 1));
     }
-    judge.compare(number, actual, expected);
+    const std::vector<float> added = draw.floats(indices.size() * columns);
+    std::vector<float> gathered(added.size());
+    std::vector<float> expected;
+    std::vector<float> expected_table = table;
+    for (std::size_t i = 0; i < added.size(); ++i) {
+      const std::size_t at = static_cast<std::size_t>(indices[i / columns]) * columns + i % columns;
+      expected.push_back(table[at]);
+      expected_table[at] = expected_table[at] + added[i];
+    }
+    gather_rows(table, columns, indices, gathered);
+    judge.compare(number, gathered, expected);
+    scatter_add_rows(added, columns, indices, table);
+    judge.compare(number, table, expected_table);
+  }
+  return judge.verdict();
+}
+
+/// What the definition gives for one row of logits: probabilities, then the sum's logarithm.
+std::vector<float> softmax_of(std::span<const float> logits, std::size_t grain) {
+  float largest = logits[0];
+  for (const float z : logits) largest = z > largest ? z : largest;
+  std::vector<float> result;
+  for (const float z : logits) result.push_back(portable_exp(z - largest));
+  const float sum = reference::canonical_row_sum(result, grain);
+  for (float& power : result) power = power / sum;
+  result.push_back(portable_log(sum));
+  return result;
+}
+
+/// The largest logit is left out: of +0 and -0 either may be it, which changes no result.
+PortabilityCheck check_softmax() {
+  Judge judge("softmax_rows");
+  for (std::size_t number = 0; number < kCases; ++number) {
+    Draw draw(number);
+    const std::size_t rows = draw.from_to(1, 6);
+    const std::size_t columns = draw.from_to(1, 60);
+    const std::size_t grain = any_grain(columns, draw);
+    std::vector<float> logits = draw.floats(rows * columns);
+    for (float& z : logits) z = 20.0F * z;
+    std::vector<float> probabilities(logits.size());
+    std::vector<float> largest(rows);
+    std::vector<float> log_sum(rows);
+    softmax_rows(logits, rows, grain, probabilities, largest, log_sum);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const auto row = [&](const std::vector<float>& matrix) {
+        return std::span(matrix).subspan(r * columns, columns);
+      };
+      std::vector<float> actual(row(probabilities).begin(), row(probabilities).end());
+      actual.push_back(log_sum[r]);
+      judge.compare(number, actual, softmax_of(row(logits), grain));
+    }
+  }
+  return judge.verdict();
+}
+
+/// The finaliser of MurmurHash3.
+std::uint64_t mixed(std::uint64_t x) {
+  x = (x ^ (x >> 33)) * 0xFF51AFD7ED558CCDULL;
+  x = (x ^ (x >> 33)) * 0xC4CEB9FE1A85EC53ULL;
+  return x ^ (x >> 33);
+}
+
+PortabilityCheck check_digest() {
+  Judge judge("digest");
+  for (std::size_t number = 0; number < kCases; ++number) {
+    Draw draw(number);
+    const std::vector<float> values = draw.floats(draw.from_to(0, 100));
+    std::uint64_t expected = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      expected += mixed(mixed(number + i) ^ std::bit_cast<std::uint32_t>(values[i]));
+    }
+    const std::uint64_t difference = digest(values, number) ^ expected;
+    const float same = difference == 0 ? 1.0F : 0.0F;
+    judge.compare(number, {&same, 1}, std::vector{1.0F});
   }
   return judge.verdict();
 }
@@ -241,8 +325,8 @@ PortabilityCheck check_transpose() {
 }  // namespace
 
 std::vector<PortabilityCheck> check_portable_kernels() {
-  std::vector<PortabilityCheck> checks = {check_product(), check_row_sum(), check_add_rows(),
-                                          check_transpose()};
+  std::vector<PortabilityCheck> checks = {check_product(),       check_row_sum(), check_add_rows(),
+                                          check_rows_by_index(), check_softmax(), check_digest()};
   for (const Elementwise& kernel : kElementwise) checks.push_back(check_elementwise(kernel));
   return checks;
 }

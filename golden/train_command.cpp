@@ -20,7 +20,7 @@
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kMostSimulatedRanks = 1024;  // each is a thread
+constexpr std::size_t kMostSimulatedRanks = 1024;  // each has a stack
 
 bool runs_on_mpi(const TrainOptions& options, const Launch& launch) {
   return launch.world() != nullptr && options.transport != Transport::sim;

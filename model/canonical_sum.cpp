@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "model/kernels.h"
+
 namespace meshparity {
 namespace {
 
@@ -104,6 +106,11 @@ std::span<float> PartialSum::next_zeroed() {
   return buffer;
 }
 
+Run PartialSum::next_node(std::size_t leaf_total) const {
+  const std::size_t begin = pushed().end;
+  return first_node_of({begin, begin + leaf_total}, leaves_);
+}
+
 void PartialSum::push(std::size_t leaf_total) {
   const std::size_t begin = pushed().end;
   if (begin + leaf_total > run_.end) {
@@ -117,8 +124,7 @@ void PartialSum::push(std::size_t leaf_total) {
     const Run right = nodes_.back();
     if (!is_node({left.begin, right.end}, leaves_)) break;
     float* const sum = buffers_.data() + (nodes_.size() - 2) * capacity_;
-    const float* const addend = sum + capacity_;
-    for (std::size_t i = 0; i < width_; ++i) sum[i] = sum[i] + addend[i];
+    add_rows({sum + capacity_, width_}, 1, {sum, width_});
     nodes_.pop_back();
     nodes_.back().end = right.end;
   }

@@ -76,6 +76,10 @@ class PartialSum {
   /// The next node, set to +0: what a leaf starts from.
   std::span<float> next_zeroed();
 
+  /// The largest node that the next `leaf_total` > 0 leaves start with. Whoever has all of its
+  /// terms may add it up elsewhere and push it whole.
+  Run next_node(std::size_t leaf_total) const;
+
   /// The buffer from `next` now holds the node over the next `leaf_total` leaves: merge it.
   void push(std::size_t leaf_total = 1);
 

@@ -1,5 +1,6 @@
 #include "model/exact_sum.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -11,21 +12,34 @@ constexpr std::uint64_t kWordMask = 0xFFFFFFFFULL;
 
 }  // namespace
 
-void ExactSum::add_square(float value) {
-  // |value| = significand * 2^exponent with a significand of at most 24 bits.
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t biased = (bits >> 23) & 0xFFU;
-  const std::uint64_t fraction = bits & 0x7FFFFFU;
-  const std::uint64_t significand = biased == 0 ? fraction : fraction | 0x800000U;
-  const int exponent = (biased == 0 ? 1 : static_cast<int>(biased)) - 150;
+void ExactSum::add_squares(std::span<const float> values) {
+  // Squares of one exponent are added up first: 2^16 of them, of 48 bits each, fit into a word.
+  constexpr std::size_t kBlock = 1 << 16;
+  while (!values.empty()) {
+    const std::span<const float> block = values.first(std::min(values.size(), kBlock));
+    std::array<std::uint64_t, 256> sums{};
+    for (const float value : block) {
+      // |value| = significand * 2^exponent with a significand of at most 24 bits.
+      const auto bits = std::bit_cast<std::uint32_t>(value);
+      const std::uint32_t biased = (bits >> 23) & 0xFFU;
+      const std::uint64_t significand = (bits & 0x7FFFFFU) | (biased == 0 ? 0U : 0x800000U);
+      sums[biased] += significand * significand;
+    }
+    for (std::size_t biased = 0; biased < sums.size(); ++biased) {
+      if (sums[biased] == 0) continue;
+      const int exponent = (biased == 0 ? 1 : static_cast<int>(biased)) - 150;
+      add(sums[biased], static_cast<unsigned>(2 * exponent - kUnitExponent));
+    }
+    values = values.subspan(block.size());
+  }
+}
 
-  const std::uint64_t square = significand * significand;  // at most 48 bits
-  const auto shift = static_cast<unsigned>(2 * exponent - kUnitExponent);
+void ExactSum::add(std::uint64_t value, unsigned shift) {
   const std::size_t word = shift / 32;
   const unsigned offset = shift % 32;
-  words_[word] += (square << offset) & kWordMask;
-  words_[word + 1] += (square >> (32 - offset)) & kWordMask;
-  if (word + 2 < word_count) words_[word + 2] += square >> 32 >> (32 - offset);
+  words_[word] += (value << offset) & kWordMask;
+  words_[word + 1] += (value >> (32 - offset)) & kWordMask;
+  if (word + 2 < word_count) words_[word + 2] += value >> 32 >> (32 - offset);
   if (++pending_ == 0x7FFFFFFFU) carry();
 }
 

@@ -14,8 +14,8 @@ class ExactSum {
   /// 32 bits a word; the sum of up to 2^31 words from different ranks stays in range.
   static constexpr std::size_t word_count = 20;
 
-  /// Adds value * value. The value must be finite.
-  void add_square(float value);
+  /// Adds value * value for each. The values must be finite.
+  void add_squares(std::span<const float> values);
 
   /// The sum, rounded once to binary64.
   double rounded() const;
@@ -26,6 +26,7 @@ class ExactSum {
  private:
   std::array<std::uint64_t, word_count> words_{};  // word i counts units of 2^(32 i - 298)
   std::uint32_t pending_ = 0;                      // additions since the last carry
+  void add(std::uint64_t value, unsigned shift);   // value * 2^(shift - 298)
   void carry();
 };
 

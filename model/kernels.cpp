@@ -1,55 +1,27 @@
 #include "model/kernels.h"
 
-#include <algorithm>
-#include <array>
-#include <cmath>
+#include <cstdint>
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
-// The same source for several instruction sets, chosen when the program starts. The order of every
-// sum is the source's own, so all of them give the same bits.
-#if defined(__x86_64__) && !defined(MESHPARITY_SINGLE_TARGET)
-#define MESHPARITY_KERNEL __attribute__((target_clones("avx512f", "fma", "default")))
-#else
-#define MESHPARITY_KERNEL
-#endif
+#include "model/isa.h"
 
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kBlock = 64;  // output elements that are summed together
-constexpr std::size_t kDepth = 64;  // of the binary counter: leaves < 2^63
+void require(bool sizes_fit, const char* kernel) {
+  if (!sizes_fit) throw std::logic_error(std::string(kernel) + ": sizes do not fit");
+}
 
-/// `columns` <= kBlock neighbouring elements of one output row: the canonical sum over `terms`
-/// terms left[k * left_stride] * right[k * right_stride + column].
-MESHPARITY_KERNEL
-void product_block(const float* left, std::size_t left_stride, const float* right,
-                   std::size_t right_stride, std::size_t terms, std::size_t grain,
-                   std::size_t columns, float* output) {
-  float partial[kDepth][kBlock];  // the nodes so far, left to right
-  std::size_t depth = 0;
-  const auto merge = [&] {
-    --depth;
-    for (std::size_t c = 0; c < columns; ++c) {
-      partial[depth - 1][c] = partial[depth - 1][c] + partial[depth][c];
-    }
-  };
-  std::size_t begin = 0;
-  for (std::size_t leaf = 1; begin < terms || leaf == 1; ++leaf) {
-    const std::size_t end = std::min(begin + grain, terms);
-    float* const sum = partial[depth];
-    std::fill_n(sum, columns, 0.0F);
-    for (std::size_t k = begin; k < end; ++k) {
-      const float factor = left[k * left_stride];
-      const float* const row = right + k * right_stride;
-      for (std::size_t c = 0; c < columns; ++c) sum[c] = std::fma(factor, row[c], sum[c]);
-    }
-    ++depth;
-    // Two equal neighbours merge: as often as the leaf's number can be halved.
-    for (std::size_t n = leaf; n % 2 == 0; n /= 2) merge();
-    begin = end;
-  }
-  while (depth > 1) merge();
-  std::copy_n(partial[0], columns, output);
+/// Memory that the kernels of this thread use between them; it only grows.
+float* scratch_of(std::size_t floats) {
+  thread_local std::vector<float> memory;
+  constexpr std::size_t kAlignment = 64 / sizeof(float);
+  if (memory.size() < floats + kAlignment) memory.resize(floats + kAlignment);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+  return memory.data() + (64 - address % 64) % 64 / sizeof(float);
 }
 
 }  // namespace
@@ -82,85 +54,94 @@ MatrixView MatrixView::column_run(Run run) const {
 }
 
 void canonical_product(const MatrixView& left, const MatrixView& right, std::size_t grain,
-                       std::span<float> output) {
-  if (left.columns != right.rows || output.size() != left.rows * right.columns) {
-    throw std::logic_error("canonical_product: shapes do not fit");
-  }
-  if (right.column_stride != 1) {
-    throw std::logic_error("canonical_product: the right matrix must have contiguous rows");
-  }
-  for (std::size_t r = 0; r < left.rows; ++r) {
-    for (std::size_t c = 0; c < right.columns; c += kBlock) {
-      product_block(left.data + r * left.row_stride, left.column_stride, right.data + c,
-                    right.row_stride, left.columns, grain, std::min(kBlock, right.columns - c),
-                    output.data() + r * right.columns + c);
-    }
-  }
+                       std::span<float> output, const Epilogue& epilogue) {
+  const bool with_bias = !epilogue.bias.empty();
+  require(left.columns == right.rows && output.size() == left.rows * right.columns &&
+              (!with_bias || epilogue.bias.size() == right.columns),
+          "canonical_product");
+  if (output.empty()) return;
+  ProductTask task{.left = left.data,
+                   .left_row_stride = left.row_stride,
+                   .left_term_stride = left.column_stride,
+                   .right = right.data,
+                   .right_term_stride = right.row_stride,
+                   .right_column_stride = right.column_stride,
+                   .rows = left.rows,
+                   .terms = left.columns,
+                   .columns = right.columns,
+                   .grain = grain,
+                   .output = output.data(),
+                   .bias = with_bias ? epilogue.bias.data() : nullptr,
+                   .relu = epilogue.relu,
+                   .scratch = nullptr};
+  const KernelTable& kernels = kernel_table();
+  task.scratch = scratch_of(kernels.product_scratch(task));
+  kernels.product(task);
 }
 
-void transpose(const MatrixView& matrix, std::span<float> output) {
-  for (std::size_t r = 0; r < matrix.rows; ++r) {
-    for (std::size_t c = 0; c < matrix.columns; ++c) {
-      output[c * matrix.rows + r] = matrix.data[r * matrix.row_stride + c * matrix.column_stride];
-    }
-  }
-}
-
-void add_rows(std::span<const float> matrix, std::size_t rows, std::span<float> sums) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    const float* const row = matrix.data() + r * sums.size();
-    for (std::size_t c = 0; c < sums.size(); ++c) sums[c] = sums[c] + row[c];
-  }
-}
-
-void add_bias(std::span<float> matrix, std::size_t rows, std::span<const float> bias) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    float* const row = matrix.data() + r * bias.size();
-    for (std::size_t c = 0; c < bias.size(); ++c) row[c] = row[c] + bias[c];
-  }
-}
-
-void relu_forward(std::span<float> values) {
-  for (float& value : values) value = value <= 0.0F ? 0.0F : value;
+void apply_epilogue(const Epilogue& epilogue, std::size_t rows, std::span<float> matrix) {
+  if (rows == 0) return;
+  const std::size_t columns = matrix.size() / rows;
+  if (!epilogue.bias.empty()) require(epilogue.bias.size() == columns, "apply_epilogue");
+  kernel_table().finish(rows, columns, epilogue.bias.empty() ? nullptr : epilogue.bias.data(),
+                        epilogue.relu, matrix.data());
 }
 
 void relu_backward(std::span<const float> output, std::span<float> gradient) {
-  for (std::size_t i = 0; i < output.size(); ++i)
-    gradient[i] = output[i] > 0.0F ? gradient[i] : 0.0F;
+  require(output.size() == gradient.size(), "relu_backward");
+  kernel_table().relu_backward(output.size(), output.data(), gradient.data());
+}
+
+void add_rows(std::span<const float> matrix, std::size_t rows, std::span<float> sums) {
+  require(matrix.size() == rows * sums.size(), "add_rows");
+  kernel_table().add_rows(rows, sums.size(), matrix.data(), sums.data());
+}
+
+void gather_rows(std::span<const float> table, std::size_t columns,
+                 std::span<const std::int32_t> indices, std::span<float> output) {
+  require(output.size() == indices.size() * columns, "gather_rows");
+  kernel_table().gather_rows(indices.size(), columns, table.data(), indices.data(), output.data());
+}
+
+void scatter_add_rows(std::span<const float> matrix, std::size_t columns,
+                      std::span<const std::int32_t> indices, std::span<float> table) {
+  require(matrix.size() == indices.size() * columns, "scatter_add_rows");
+  kernel_table().scatter_add_rows(indices.size(), columns, matrix.data(), indices.data(),
+                                  table.data());
 }
 
 float canonical_row_sum(std::span<const float> values, std::size_t grain) {
-  constexpr std::size_t kLanes = 16;
-  std::array<float, kDepth> partial{};
-  std::size_t depth = 0;
-  const auto merge = [&] {
-    --depth;
-    partial[depth - 1] = partial[depth - 1] + partial[depth];
-  };
-  std::size_t begin = 0;
-  for (std::size_t leaf = 1; begin < values.size() || leaf == 1; ++leaf) {
-    const std::size_t end = std::min(begin + grain, values.size());
-    std::array<float, kLanes> lanes{};
-    for (std::size_t i = begin; i < end; ++i) {
-      float& lane = lanes[(i - begin) % kLanes];
-      lane = lane + values[i];
-    }
-    for (std::size_t span = 1; span < kLanes; span *= 2) {
-      for (std::size_t i = 0; i < kLanes; i += 2 * span) lanes[i] = lanes[i] + lanes[i + span];
-    }
-    partial[depth++] = lanes[0];
-    for (std::size_t n = leaf; n % 2 == 0; n /= 2) merge();
-    begin = end;
-  }
-  while (depth > 1) merge();
-  return partial[0];
+  return kernel_table().row_sum(values.size(), values.data(), grain);
 }
 
-MESHPARITY_KERNEL
+void softmax_rows(std::span<const float> logits, std::size_t rows, std::size_t grain,
+                  std::span<float> probabilities, std::span<float> largest,
+                  std::span<float> log_sum) {
+  if (rows == 0) return;
+  require(probabilities.size() == logits.size() && largest.size() >= rows &&
+              log_sum.size() >= rows && logits.size() % rows == 0,
+          "softmax_rows");
+  kernel_table().softmax({.logits = logits.data(),
+                          .rows = rows,
+                          .columns = logits.size() / rows,
+                          .grain = grain,
+                          .probabilities = probabilities.data(),
+                          .largest = largest.data(),
+                          .log_sum = log_sum.data()});
+}
+
+void scale(std::span<const float> values, float factor, std::span<float> output) {
+  require(values.size() == output.size(), "scale");
+  kernel_table().scale(values.size(), values.data(), factor, output.data());
+}
+
 void sgd_update(std::span<const float> gradient, float lr, std::span<float> values) {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = std::fma(-lr, gradient[i], values[i]);
-  }
+  require(gradient.size() == values.size(), "sgd_update");
+  kernel_table().sgd_update(values.size(), gradient.data(), lr, values.data());
+}
+
+std::uint64_t digest(std::span<const float> values, std::uint64_t first_coordinate) {
+  return kernel_table().digest(values.size(), values.data(), first_coordinate);
 }
 
 }  // namespace meshparity

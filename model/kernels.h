@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "model/canonical_sum.h"
@@ -28,32 +29,56 @@ struct MatrixView {
   MatrixView() = default;
 };
 
+/// What becomes of a product's finished sums, each step rounded on its own: y = sum + bias, then
+/// max(y, +0). A NaN stays one.
+struct Epilogue {
+  std::span<const float> bias;  ///< (columns), or empty
+  bool relu = false;
+};
+
 /// output (left.rows, right.columns) = left * right, dense. Each element is one canonical sum over
 /// left.columns terms with this grain: leaves are chains of fused multiply-adds from +0.
-/// right.column_stride must be 1: lanes lie along the output, so their number never changes a sum.
 void canonical_product(const MatrixView& left, const MatrixView& right, std::size_t grain,
-                       std::span<float> output);
+                       std::span<float> output, const Epilogue& epilogue = {});
 
-/// output (columns, rows) = matrix^T, dense.
-void transpose(const MatrixView& matrix, std::span<float> output);
+/// The epilogue alone, in place, for sums that were finished elsewhere: matrix (rows, columns).
+void apply_epilogue(const Epilogue& epilogue, std::size_t rows, std::span<float> matrix);
+
+/// gradient = output > 0 ? gradient : +0, in place, given what the ReLU gave.
+void relu_backward(std::span<const float> output, std::span<float> gradient);
 
 /// sums (width) += each of `rows` rows, in order: one leaf of a plain canonical sum.
 void add_rows(std::span<const float> matrix, std::size_t rows, std::span<float> sums);
 
-/// Each of `rows` rows + bias, in place.
-void add_bias(std::span<float> matrix, std::size_t rows, std::span<const float> bias);
+/// Row i of output (indices, columns) = row indices[i] of table (rows, columns).
+void gather_rows(std::span<const float> table, std::size_t columns,
+                 std::span<const std::int32_t> indices, std::span<float> output);
 
-/// max(x, +0), in place; NaN stays NaN.
-void relu_forward(std::span<float> values);
-
-/// gradient = output > 0 ? gradient : +0, in place, given what relu_forward gave.
-void relu_backward(std::span<const float> output, std::span<float> gradient);
+/// Row indices[i] of table (rows, columns) += row i of matrix (indices, columns), in order.
+void scatter_add_rows(std::span<const float> matrix, std::size_t columns,
+                      std::span<const std::int32_t> indices, std::span<float> table);
 
 /// The canonical sum of values that lie side by side in memory. A leaf has 16 virtual lanes: its
 /// term i goes to lane i mod 16, and the lanes are combined by the same tree.
 float canonical_row_sum(std::span<const float> values, std::size_t grain);
 
+/// Softmax of each row of logits (rows, columns), and the two numbers that its loss needs:
+///
+///     p_j = e^(z_j - largest) / S,  S = sum_j e^(z_j - largest),  loss = log_sum - (z_t - largest)
+///
+/// The sums over the columns have this grain. `largest` and `log_sum` have room for the rows.
+void softmax_rows(std::span<const float> logits, std::size_t rows, std::size_t grain,
+                  std::span<float> probabilities, std::span<float> largest,
+                  std::span<float> log_sum);
+
+/// output = values * factor.
+void scale(std::span<const float> values, float factor, std::span<float> output);
+
 /// w = fma(-lr, gradient, w).
 void sgd_update(std::span<const float> gradient, float lr, std::span<float> values);
+
+/// The sum, modulo 2^64, of a hash of each value's coordinate and bits; the coordinates count up
+/// from the first.
+std::uint64_t digest(std::span<const float> values, std::uint64_t first_coordinate);
 
 }  // namespace meshparity

@@ -22,12 +22,7 @@ class Embedding final : public Layer {
 
   void forward(const MicroBatch& batch, ParameterValues parameters,
                std::span<const float> /*input*/, std::span<float> output) override {
-    const std::size_t width = spec_.width;
-    for (std::size_t i = 0; i < batch.tokens.size(); ++i) {
-      const auto token = static_cast<std::size_t>(batch.tokens[i]);
-      std::copy_n(parameters[0].begin() + static_cast<std::ptrdiff_t>(token * width), width,
-                  output.begin() + static_cast<std::ptrdiff_t>(i * width));
-    }
+    gather_rows(parameters[0], spec_.width, batch.tokens, output);
   }
 
   // A token's gradient is the sum of the output gradients of the places where it stands, in order
@@ -41,11 +36,9 @@ class Embedding final : public Layer {
     const std::size_t leaf_tokens = batch.batch_grain * spec_.context;
     for (std::size_t first = 0; first < batch.tokens.size(); first += leaf_tokens) {
       const std::span<float> sum = gradients[0].next_zeroed();
-      const std::size_t end = std::min(first + leaf_tokens, batch.tokens.size());
-      for (std::size_t i = first; i < end; ++i) {
-        const auto token = static_cast<std::size_t>(batch.tokens[i]);
-        add_rows(output_gradient.subspan(i * width, width), 1, sum.subspan(token * width, width));
-      }
+      const std::size_t size = std::min(leaf_tokens, batch.tokens.size() - first);
+      scatter_add_rows(output_gradient.subspan(first * width, size * width), width,
+                       batch.tokens.subspan(first, size), sum);
       gradients[0].push();
     }
   }
@@ -57,8 +50,7 @@ class Embedding final : public Layer {
 
 class Linear final : public Layer {
  public:
-  Linear(const LinearSpec& spec, std::size_t /*max_samples*/)
-      : spec_(spec), transposed_weight_(spec.inputs * spec.outputs) {
+  explicit Linear(const LinearSpec& spec) : spec_(spec) {
     for (const ParameterSpec& parameter : parameters_of(LayerSpec{spec})) {
       parameters_.emplace_back(parameter);
     }
@@ -72,9 +64,7 @@ class Linear final : public Layer {
                std::span<float> output) override {
     const MatrixView x(input, batch.samples, spec_.inputs);
     const MatrixView weight(parameters[0], spec_.inputs, spec_.outputs);
-    canonical_product(x, weight, spec_.input_grain, output);
-    add_bias(output, batch.samples, parameters[1]);
-    if (spec_.relu) relu_forward(output);
+    canonical_product(x, weight, spec_.input_grain, output, {parameters[1], spec_.relu});
   }
 
   void backward(const MicroBatch& batch, ParameterValues parameters, std::span<const float> input,
@@ -85,29 +75,34 @@ class Linear final : public Layer {
     if (spec_.relu) relu_backward(output, output_gradient);
     const MatrixView dy(output_gradient, batch.samples, spec_.outputs);
     push_linear_gradients(batch, x, dy, gradients);
-    transpose(weight, transposed_weight_);
-    canonical_product(dy, MatrixView(transposed_weight_, spec_.outputs, spec_.inputs),
-                      spec_.output_grain, input_gradient);
+    canonical_product(dy, weight.transposed(), spec_.output_grain, input_gradient);
   }
 
  private:
   LinearSpec spec_;
   std::vector<Shard> parameters_;
-  std::vector<float> transposed_weight_;
 };
 
 }  // namespace
 
 void push_linear_gradients(const MicroBatch& batch, const MatrixView& input,
                            const MatrixView& output_gradient, std::span<PartialSum> gradients) {
-  for (std::size_t first = 0; first < batch.samples; first += batch.batch_grain) {
-    const Run leaf{first, std::min(first + batch.batch_grain, batch.samples)};
-    const MatrixView x = input.row_run(leaf);
-    const MatrixView dy = output_gradient.row_run(leaf);
-    canonical_product(x.transposed(), dy, leaf.size(), gradients[0].next());
-    gradients[0].push();
-    add_rows({dy.data, dy.rows * dy.columns}, dy.rows, gradients[1].next_zeroed());
-    gradients[1].push();
+  const std::size_t grain = batch.batch_grain;
+  // The weight's gradient, one node at a time: the leaves inside a node are the product's.
+  PartialSum& weight = gradients[0];
+  for (Run rest{0, batch.samples}; !rest.empty();) {
+    const Run node = weight.next_node(leaf_count(rest.size(), grain));
+    const Run samples{rest.begin, std::min(rest.begin + node.size() * grain, rest.end)};
+    canonical_product(input.row_run(samples).transposed(), output_gradient.row_run(samples), grain,
+                      weight.next());
+    weight.push(node.size());
+    rest.begin = samples.end;
+  }
+  PartialSum& bias = gradients[1];
+  for (std::size_t first = 0; first < batch.samples; first += grain) {
+    const MatrixView dy = output_gradient.row_run({first, std::min(first + grain, batch.samples)});
+    add_rows({dy.data, dy.rows * dy.columns}, dy.rows, bias.next_zeroed());
+    bias.push();
   }
 }
 
@@ -121,11 +116,11 @@ std::vector<ParameterSpec> parameters_of(const LayerSpec& spec) {
           {linear.name + ".bias", 1, linear.outputs, true, linear.inputs}};
 }
 
-std::unique_ptr<Layer> make_layer(const LayerSpec& spec, std::size_t max_samples) {
+std::unique_ptr<Layer> make_layer(const LayerSpec& spec) {
   if (const auto* embedding = std::get_if<EmbeddingSpec>(&spec)) {
     return std::make_unique<Embedding>(*embedding);
   }
-  return std::make_unique<Linear>(std::get<LinearSpec>(spec), max_samples);
+  return std::make_unique<Linear>(std::get<LinearSpec>(spec));
 }
 
 }  // namespace meshparity

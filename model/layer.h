@@ -79,7 +79,7 @@ using LayerSpec = std::variant<EmbeddingSpec, LinearSpec>;
 /// The whole parameters of a layer.
 std::vector<ParameterSpec> parameters_of(const LayerSpec& spec);
 
-/// The layer as one rank computes it alone, for up to `max_samples` samples at a time.
-std::unique_ptr<Layer> make_layer(const LayerSpec& spec, std::size_t max_samples);
+/// The layer as one rank computes it alone.
+std::unique_ptr<Layer> make_layer(const LayerSpec& spec);
 
 }  // namespace meshparity

@@ -11,7 +11,7 @@ namespace meshparity {
 Generator::Generator(const Recipe& recipe, const Corpus& corpus, const ParameterSource& parameters)
     : recipe_(recipe),
       corpus_(corpus),
-      layers_(make_layers(model_layers(recipe, corpus.vocabulary()), recipe.batch)),
+      layers_(make_layers(model_layers(recipe, corpus.vocabulary()))),
       parameters_(layers_),
       activations_(layers_, recipe.batch),
       batch_(recipe, corpus, recipe.batch),

@@ -16,7 +16,7 @@ void train_single(const TrainingRun& run) {
   const std::size_t samples = recipe.batch;
   const Run all_leaves{0, leaf_count(samples, recipe.batch_grain)};
 
-  const Layers layers = make_layers(model_layers(recipe, vocabulary), samples);
+  const Layers layers = make_layers(model_layers(recipe, vocabulary));
   Parameters parameters(layers);
   parameters.fill(run.initial);
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});

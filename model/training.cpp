@@ -1,37 +1,31 @@
 #include "model/training.h"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "model/error.h"
+#include "model/kernels.h"
 #include "model/philox.h"
 
 namespace meshparity {
-namespace {
-
-/// The finaliser of MurmurHash3: a bijection of 64 bits in which every input bit reaches every
-/// other.
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 33)) * 0xFF51AFD7ED558CCDULL;
-  x = (x ^ (x >> 33)) * 0xC4CEB9FE1A85EC53ULL;
-  return x ^ (x >> 33);
-}
-
-}  // namespace
-
 std::uint64_t digest_of(const Shard& shard, std::span<const float> values) {
   const std::uint64_t parameter = coordinate_of(shard.spec.name);
-  std::uint64_t digest = 0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    digest += mix(mix(parameter + shard.global_index(i)) ^ std::bit_cast<std::uint32_t>(values[i]));
+  std::uint64_t sum = 0;
+  // A row of the shard's block lies side by side in the whole parameter.
+  const std::size_t width = shard.columns.size();
+  for (std::size_t i = 0; i < values.size();) {
+    const std::size_t to_row_end = width - (shard.flat.begin + i) % width;
+    const std::size_t size = std::min(to_row_end, values.size() - i);
+    sum += digest(values.subspan(i, size), parameter + shard.global_index(i));
+    i += size;
   }
-  return digest;
+  return sum;
 }
 
 void Statistics::add(const ShardView& view) {
   if (!view.counted) return;
-  for (const float g : view.gradient) squares.add_square(g);
+  squares.add_squares(view.gradient);
   digest += digest_of(*view.shard, view.values);
 }
 

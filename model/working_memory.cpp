@@ -5,9 +5,9 @@
 
 namespace meshparity {
 
-Layers make_layers(std::span<const LayerSpec> specs, std::size_t max_samples) {
+Layers make_layers(std::span<const LayerSpec> specs) {
   Layers layers;
-  for (const LayerSpec& spec : specs) layers.push_back(make_layer(spec, max_samples));
+  for (const LayerSpec& spec : specs) layers.push_back(make_layer(spec));
   return layers;
 }
 

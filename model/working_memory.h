@@ -19,7 +19,7 @@ namespace meshparity {
 using Layers = std::vector<std::unique_ptr<Layer>>;
 
 /// The layers as one rank computes them alone.
-Layers make_layers(std::span<const LayerSpec> specs, std::size_t max_samples);
+Layers make_layers(std::span<const LayerSpec> specs);
 
 /// A buffer for each of a rank's shards of parameters: [layer][parameter].
 class Parameters {

@@ -51,11 +51,15 @@ class SimFailure : public std::runtime_error {
   std::vector<SimWait> waits_;
 };
 
-/// Runs `body` once per rank of a world that lives in this process. Each rank is a thread; exactly
-/// one runs at a time and a seeded scheduler picks who is next. The world knows everything, so it
-/// reports at once: a deadlock (who waits for whom, in which operation, called where), a collective
-/// whose ranks disagree on its name, group, order or sizes, a request nobody waited for or a
-/// message nobody received, a rank that died.
+/// Runs `body` once per rank of a world that lives in this process. Each rank is a fiber in the
+/// caller's thread (see fiber.h for how deep it may call); exactly one runs at a time and a seeded
+/// scheduler picks who is next, at communication alone. So ranks share what is thread_local, and
+/// one that waits for anything but communication keeps all waiting. Several threads may each run
+/// worlds, and a rank may run one.
+///
+/// The world knows everything, so it reports at once: a deadlock (who waits for whom, in which
+/// operation, called where), a collective whose ranks disagree on its name, group, order or sizes,
+/// a request nobody waited for or a message nobody received, a rank that died.
 ///
 /// It is the strictest transport that MPI allows: no message is buffered. Data moves from the
 /// sender's buffer at the moment the operation completes, which is as late as the seed says, so a
@@ -63,8 +67,9 @@ class SimFailure : public std::runtime_error {
 /// Every collective operation waits for the whole group.
 ///
 /// A rank that dies is unwound by an exception that is not a std::exception; so are all others once
-/// the world has stopped. Throws CommError for options that make no sense, SimFailure, or whatever
-/// the first rank to fail threw; then every other rank is unwound.
+/// the world has stopped. Throws CommError for options that make no sense, std::system_error before
+/// any rank starts if there is no memory for so many stacks, SimFailure, or whatever the first rank
+/// to fail threw; then every other rank is unwound.
 void run_simulated(const SimOptions& options, const std::function<void(Comm& world)>& body);
 
 }  // namespace meshparity

@@ -1,7 +1,6 @@
 #include "parallel/sim_scheduler.h"
 
 #include <algorithm>
-#include <thread>
 #include <utility>
 
 namespace meshparity::sim {
@@ -13,28 +12,13 @@ Scheduler::Scheduler(std::size_t ranks, Random& random, std::function<void()> st
 }
 
 void Scheduler::run(const std::function<void(std::size_t rank)>& body) {
-  std::vector<std::jthread> threads;  // joined on every way out
-  threads.reserve(turns_.size());
-  try {
-    for (std::size_t rank = 0; rank < turns_.size(); ++rank) {
-      threads.emplace_back([this, &body, rank] {
-        turns_[rank].given.acquire();
-        body(rank);
-        leave(rank);
-      });
-    }
-  } catch (...) {
-    // The machine has no more threads. Those that exist must run to their end before they are
-    // joined.
-    stop();
-    for (std::size_t rank = threads.size(); rank < turns_.size(); ++rank) {
-      make_unready(rank);
-      ++left_;
-    }
-    if (!threads.empty()) turns_[0].given.release();
-    throw;
+  for (std::size_t rank = 0; rank < turns_.size(); ++rank) {
+    turns_[rank].fiber.emplace([this, &body, rank]() -> Fiber& {
+      body(rank);
+      return leave(rank);
+    });
   }
-  turns_[next()].given.release();
+  caller_.switch_to(*turns_[next()].fiber);
 }
 
 void Scheduler::pause(std::size_t rank) {
@@ -51,18 +35,16 @@ void Scheduler::block(std::size_t rank) {
 
 void Scheduler::wake(std::size_t rank) { make_ready(rank); }
 
-void Scheduler::leave(std::size_t rank) {
+/// Returns who goes on.
+Fiber& Scheduler::leave(std::size_t rank) {
   make_unready(rank);
   turns_[rank].left = true;
-  if (++left_ < turns_.size()) turns_[next()].given.release();
+  return ++left_ < turns_.size() ? *turns_[next()].fiber : caller_;
 }
 
 void Scheduler::switch_from(std::size_t rank) {
   const std::size_t chosen = next();
-  if (chosen != rank) {
-    turns_[chosen].given.release();
-    turns_[rank].given.acquire();
-  }
+  if (chosen != rank) turns_[rank].fiber->switch_to(*turns_[chosen].fiber);
   throw_if_stopped();
 }
 

@@ -3,9 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <random>
-#include <semaphore>
 #include <vector>
+
+#include "parallel/fiber.h"
 
 /// The inside of a simulated world. Programs use parallel/comm_sim.h.
 namespace meshparity::sim {
@@ -35,15 +37,17 @@ class Event {
   virtual void happen() = 0;
 };
 
-/// Threads that take turns: one runs, the others wait for their turn. Only the running one may call
-/// anything here, and all that the ranks share needs no other lock.
+/// Ranks that take turns, each a fiber of the thread that calls `run`: one runs, the others wait
+/// for their turn. Only the running one may call anything here, and nothing that they share needs a
+/// lock.
 class Scheduler {
  public:
   /// `stalled` is called when no rank is ready and no event is to come. It must stop the world.
   Scheduler(std::size_t ranks, Random& random, std::function<void()> stalled);
 
-  /// Runs `body(rank)` for every rank, each in its thread; returns when all have returned.
-  /// `body` lets no exception out. It may start in a world that has stopped.
+  /// Runs `body(rank)` for every rank, once; returns when all have returned. `body` lets no
+  /// exception out. It may start in a world that has stopped. Throws std::system_error before any
+  /// rank has started if the machine has no memory for so many stacks.
   void run(const std::function<void(std::size_t rank)>& body);
 
   /// Lets another rank go first, if the seed says so. Throws Unwound if the world has stopped.
@@ -66,8 +70,8 @@ class Scheduler {
 
  private:
   struct Turn {
-    std::binary_semaphore given{0};
-    std::size_t position = 0;  // in ready_, or nowhere
+    std::optional<Fiber> fiber;  // of the rank, while the world runs
+    std::size_t position = 0;    // in ready_, or nowhere
     bool left = false;
   };
   struct Due {
@@ -77,7 +81,7 @@ class Scheduler {
   };
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
 
-  void leave(std::size_t rank);
+  Fiber& leave(std::size_t rank);
   void switch_from(std::size_t rank);
   std::size_t next();
   void fire_due_events();
@@ -88,6 +92,7 @@ class Scheduler {
   std::function<void()> stalled_;
   std::size_t patience_;  // some worlds switch at every operation, some run in longer stretches
   std::vector<Turn> turns_;
+  Fiber caller_;  // of run
   std::vector<std::size_t> ready_;
   std::vector<Due> events_;  // a heap, the earliest in front
   std::uint64_t turn_ = 0;

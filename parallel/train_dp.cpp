@@ -36,7 +36,7 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const std::vector<Run> microbatches = shares_of(my_leaves, how.microbatches);
   const std::size_t max_samples = most_samples(recipe, microbatches);
 
-  const Layers layers = make_layers(model_layers(recipe, vocabulary), max_samples);
+  const Layers layers = make_layers(model_layers(recipe, vocabulary));
   Parameters parameters(layers);  // replicated
   parameters.fill(run.initial);
   GradientSums my_sums = make_gradient_sums(layers, all_leaves.end, {&my_leaves, 1});  // partial

@@ -116,7 +116,7 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     max_samples = std::max(max_samples, most_samples(recipe, microbatch_leaves.back()));
   }
 
-  const Layers layers = make_layers(model_layers(recipe, vocabulary), max_samples);
+  const Layers layers = make_layers(model_layers(recipe, vocabulary));
   ShardedLayers sharded(layers, fsdp, how.reduction, all_leaves.end, microbatch_leaves, all_leaves);
   sharded.owned().fill(run.initial);
   GradientSums& gradients = sharded.owned_gradients();  // sharded

@@ -96,7 +96,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const std::size_t max_samples = most_samples(recipe, microbatches);
 
   const Layers layers =
-      make_layers(std::span(model).subspan(my_layers.begin, my_layers.size()), max_samples);
+      make_layers(std::span(model).subspan(my_layers.begin, my_layers.size()));
   Parameters parameters(layers);
   parameters.fill(run.initial);
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});

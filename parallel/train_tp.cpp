@@ -98,8 +98,7 @@ class ColumnSplitLinear final : public Layer {
       : spec_(spec),
         shared_(spec.outputs, spec.output_grain, max_samples * spec.inputs, tp, reduction),
         outputs_(shared_.features().size()),
-        parameters_(split_shards(spec, {0, spec.inputs}, shared_.features())),
-        transposed_weight_(spec.inputs * outputs_) {}
+        parameters_(split_shards(spec, {0, spec.inputs}, shared_.features())) {}
 
   const std::vector<Shard>& parameters() const override { return parameters_; }
   std::size_t input_width() const override { return spec_.inputs; }
@@ -109,9 +108,8 @@ class ColumnSplitLinear final : public Layer {
                std::span<float> output) override {
     const MatrixView x(input, batch.samples, spec_.inputs);          // replicated
     const MatrixView weight(parameters[0], spec_.inputs, outputs_);  // sharded by columns
-    canonical_product(x, weight, spec_.input_grain, output);         // sharded
-    add_bias(output, batch.samples, parameters[1]);
-    if (spec_.relu) relu_forward(output);
+    canonical_product(x, weight, spec_.input_grain, output,
+                      {parameters[1], spec_.relu});  // sharded
   }
 
   void backward(const MicroBatch& batch, ParameterValues parameters, std::span<const float> input,
@@ -122,8 +120,7 @@ class ColumnSplitLinear final : public Layer {
     if (spec_.relu) relu_backward(output, output_gradient);
     const MatrixView dy(output_gradient, batch.samples, outputs_);  // sharded
     push_linear_gradients(batch, x, dy, gradients);                 // sharded, like the parameters
-    transpose(weight, transposed_weight_);
-    const auto dx = shared_.product(dy, MatrixView(transposed_weight_, outputs_, spec_.inputs),
+    const auto dx = shared_.product(dy, weight.transposed(),
                                     CallSite::here());  // partial -> replicated
     std::copy(dx.begin(), dx.end(), input_gradient.begin());
   }
@@ -133,7 +130,6 @@ class ColumnSplitLinear final : public Layer {
   SharedFeatures shared_;  // the outputs
   std::size_t outputs_;    // of this rank
   std::vector<Shard> parameters_;
-  std::vector<float> transposed_weight_;
 };
 
 /// input sharded (samples, this rank's rows) -> output replicated (samples, outputs).
@@ -143,8 +139,7 @@ class RowSplitLinear final : public Layer {
       : spec_(spec),
         shared_(spec.inputs, spec.input_grain, max_samples * spec.outputs, tp, reduction),
         inputs_(shared_.features().size()),
-        parameters_(split_shards(spec, shared_.features(), {0, spec.outputs})),
-        transposed_weight_(inputs_ * spec.outputs) {}
+        parameters_(split_shards(spec, shared_.features(), {0, spec.outputs})) {}
 
   const std::vector<Shard>& parameters() const override { return parameters_; }
   std::size_t input_width() const override { return inputs_; }
@@ -156,8 +151,8 @@ class RowSplitLinear final : public Layer {
     const MatrixView weight(parameters[0], inputs_, spec_.outputs);  // sharded by rows
     const auto y = shared_.product(x, weight, CallSite::here());     // partial -> replicated
     std::copy(y.begin(), y.end(), output.begin());
-    add_bias(output, batch.samples, parameters[1]);  // once, after the whole sum
-    if (spec_.relu) relu_forward(output);
+    // Once, after the whole sum.
+    apply_epilogue({parameters[1], spec_.relu}, batch.samples, output);
   }
 
   void backward(const MicroBatch& batch, ParameterValues parameters, std::span<const float> input,
@@ -168,9 +163,7 @@ class RowSplitLinear final : public Layer {
     if (spec_.relu) relu_backward(output, output_gradient);
     const MatrixView dy(output_gradient, batch.samples, spec_.outputs);  // replicated
     push_linear_gradients(batch, x, dy, gradients);  // weight sharded, bias replicated
-    transpose(weight, transposed_weight_);
-    canonical_product(dy, MatrixView(transposed_weight_, spec_.outputs, inputs_),
-                      spec_.output_grain, input_gradient);  // sharded
+    canonical_product(dy, weight.transposed(), spec_.output_grain, input_gradient);  // sharded
   }
 
  private:
@@ -178,7 +171,6 @@ class RowSplitLinear final : public Layer {
   SharedFeatures shared_;  // the inputs
   std::size_t inputs_;     // of this rank
   std::vector<Shard> parameters_;
-  std::vector<float> transposed_weight_;
 };
 
 }  // namespace
@@ -193,7 +185,7 @@ Layers make_tensor_parallel_layers(std::span<const LayerSpec> specs, std::size_t
     } else if (linear != nullptr && linear->split == LinearSplit::rows) {
       layers.push_back(std::make_unique<RowSplitLinear>(*linear, max_samples, tp, reduction));
     } else {
-      layers.push_back(make_layer(spec, max_samples));  // replicated
+      layers.push_back(make_layer(spec));  // replicated
     }
   }
   return layers;

@@ -11,7 +11,7 @@
 
 namespace {
 
-thread_local std::size_t allocations = 0;
+std::size_t allocations = 0;
 
 void* counted(std::size_t size) {
   ++allocations;

@@ -1,17 +1,20 @@
 // What a simulated world says about requests, ranks and exceptions that get lost.
 #include <gtest/gtest.h>
-#include <pthread.h>
 #include <rapidcheck/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <array>
 #include <cmath>
 #include <exception>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
 
 #include "parallel/comm_sim.h"
+#include "parallel/fiber.h"
 #include "property_tests/comm_test_common.h"
 #include "property_tests/expect_sim_failure.h"
 
@@ -250,18 +253,36 @@ TEST(CommSim, StoppedWorldStaysStopped) {
   EXPECT_EQ(after, 0);
 }
 
+/// Leaves this process so much more memory than it has, while it lives.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(std::size_t more_bytes) {
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    ::getrlimit(RLIMIT_AS, &usual_);
+    rlimit limit = usual_;
+    limit.rlim_cur = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + more_bytes;
+    ::setrlimit(RLIMIT_AS, &limit);
+  }
+  ~MemoryLimit() { ::setrlimit(RLIMIT_AS, &usual_); }
+  MemoryLimit(const MemoryLimit&) = delete;
+  MemoryLimit& operator=(const MemoryLimit&) = delete;
+
+ private:
+  rlimit usual_{};
+};
+
 TEST(CommSim, RanksThatCannotAllBeStartedAreNotStarted) {
-  pthread_attr_t usual;
-  ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
-  pthread_attr_t huge;
-  ASSERT_EQ(pthread_attr_init(&huge), 0);
-  // Sixteen terabytes of stack for each rank: a few fit into the address space, twelve do not.
-  ASSERT_EQ(pthread_attr_setstacksize(&huge, std::size_t{1} << 44U), 0);
-  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
-  int started = 0;
-  EXPECT_THROW(run_simulated({.ranks = 12}, [&](Comm&) { ++started; }), std::system_error);
+  constexpr std::size_t ranks = 1024;
+  std::size_t started = 0;
+  const auto start = [&](Comm&) { ++started; };
+  {
+    const MemoryLimit few_stacks(16 * Fiber::kStackBytes);
+    EXPECT_THROW(run_simulated({.ranks = ranks}, start), std::system_error);
+  }
   EXPECT_EQ(started, 0);
-  EXPECT_EQ(pthread_setattr_default_np(&usual), 0);
+  run_simulated({.ranks = ranks}, start);
+  EXPECT_EQ(started, ranks);
 }
 
 TEST(CommSim, OptionsWithoutSenseAreRefused) {

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <chrono>
 #include <cmath>
+#include <cstdint>
+#include <exception>
 #include <set>
 #include <string>
 #include <thread>
@@ -113,19 +113,76 @@ TEST(CommSim, EveryOrderOfTwoRanksIsSeen) {
   EXPECT_EQ(seen.size(), 6U);
 }
 
-TEST(CommSim, OneRankRunsAtATime) {
-  std::atomic<int> running = 0;
-  int most = 0;
+TEST(CommSim, RanksRunInTheCallersThread) {
+  const auto caller = std::this_thread::get_id();
   run_simulated({.ranks = 8, .seed = 3}, [&](Comm& world) {
-    for (int i = 0; i < 20; ++i) {
-      ++running;
-      std::this_thread::sleep_for(std::chrono::microseconds(20));  // room for another rank to show
-      most = std::max(most, running.load());
-      --running;
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(std::this_thread::get_id(), caller);
       world.barrier();
     }
   });
-  EXPECT_EQ(most, 1);
+}
+
+TEST(CommSim, WorldsInSeveralThreadsDoNotMeet) {
+  constexpr std::uint64_t seeds = 40;
+  std::array<std::vector<Log>, 2> logs;
+  std::array<std::thread, 2> threads;
+  for (std::size_t t = 0; t < threads.size(); ++t) {
+    threads[t] = std::thread([&, t] {
+      for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+        logs[t].push_back(log_of({.ranks = 4, .seed = seed}));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(logs[0], logs[1]);
+  EXPECT_EQ(logs[0].at(7), log_of({.ranks = 4, .seed = 7}));
+}
+
+TEST(CommSim, ARankMayRunAWorldOfItsOwn) {
+  const SimOptions inner{.ranks = 3, .seed = 5};
+  const Log expected = log_of(inner);
+  int equal = 0;
+  run_simulated({.ranks = 4, .seed = 1}, [&](Comm& world) {
+    world.barrier();
+    if (log_of(inner) == expected) ++equal;
+    world.barrier();
+    EXPECT_THROW(run_simulated({.ranks = 2}, [](Comm& pair) { pair.recv({}, 1 - pair.rank(), 0); }),
+                 SimFailure);
+    world.barrier();
+  });
+  EXPECT_EQ(equal, 4);
+}
+
+/// Communicates while an exception unwinds its rank.
+class BarrierInDestructor {
+ public:
+  explicit BarrierInDestructor(Comm& world) : world_(world) {}
+  ~BarrierInDestructor() {
+    world_.barrier();
+    EXPECT_EQ(std::uncaught_exceptions(), 1);
+  }
+  BarrierInDestructor(const BarrierInDestructor&) = delete;
+  BarrierInDestructor& operator=(const BarrierInDestructor&) = delete;
+
+ private:
+  Comm& world_;
+};
+
+TEST(CommSim, ExceptionsOfARankAreItsOwn) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    run_simulated({.ranks = 4, .seed = seed}, [&](Comm& world) {
+      try {
+        const BarrierInDestructor barrier(world);
+        throw world.rank();
+      } catch (const std::size_t& rank) {
+        world.barrier();
+        EXPECT_EQ(rank, world.rank());
+        EXPECT_EQ(std::uncaught_exceptions(), 0);
+        EXPECT_THROW(throw, std::size_t);
+      }
+    });
+  }
 }
 
 TEST(CommSim, NativeSumsAreTakenInEveryOrder) {

@@ -28,7 +28,7 @@ Words words_of(const ExactSum& sum) {
 
 ExactSum sum_of(const std::vector<float>& values) {
   ExactSum sum;
-  for (const float value : values) sum.add_square(value);
+  sum.add_squares(values);
   return sum;
 }
 
@@ -93,7 +93,9 @@ RC_GTEST_PROP(ExactSum, AnyOrderAndAnySplitGiveTheSameWords, ()) {
     std::swap(order[i], order[*from_to(i, order.size() - 1)]);
   }
   std::vector<ExactSum> parts(*from_to(1, 7));
-  for (const std::size_t i : order) parts[*from_to(0, parts.size() - 1)].add_square(values[i]);
+  for (const std::size_t i : order) {
+    parts[*from_to(0, parts.size() - 1)].add_squares({&values[i], 1});
+  }
   Words total{};
   for (const ExactSum& part : parts) {
     const Words words = words_of(part);
@@ -120,7 +122,8 @@ RC_GTEST_PROP(ExactSum, AgreesWithBinary64WhereThatIsExact, ()) {
   for (std::size_t i = *from_to(0, 200); i > 0; --i) {
     const double value = std::ldexp(static_cast<double>(*from_to(0, (1U << 20) - 1)), exponent) *
                          (*rc::gen::arbitrary<bool>() ? 1 : -1);
-    sum.add_square(static_cast<float>(value));
+    const auto narrow = static_cast<float>(value);
+    sum.add_squares({&narrow, 1});
     expected += value * value;  // whole numbers below 2^48 times one power of two
   }
   RC_ASSERT(sum.rounded() == expected);
@@ -160,8 +163,8 @@ TEST(ExactSum, ReachesBothEndsOfTheFormat) {
   ExactSum smallest;
   ExactSum largest;
   for (std::size_t i = 0; i < kMany; ++i) {
-    smallest.add_square(kSmallest);
-    largest.add_square(kLargest);
+    smallest.add_squares({&kSmallest, 1});
+    largest.add_squares({&kLargest, 1});
   }
   EXPECT_EQ(smallest.rounded(), static_cast<double>(kMany) * 0x1p-298);
   EXPECT_EQ(largest.rounded(), static_cast<double>(kMany) * square(kLargest));

@@ -113,7 +113,7 @@ RC_GTEST_PROP(Layer, LinearHasTheBitsOfItsEquations, ()) {
   const auto [samples, grain, leaves, microbatches] = c.batch;
   const std::size_t inputs = c.spec.inputs;
   const std::size_t outputs = c.spec.outputs;
-  const std::unique_ptr<Layer> layer = make_layer(c.spec, samples);
+  const std::unique_ptr<Layer> layer = make_layer(c.spec);
   RC_ASSERT(layer->input_width() == inputs);
   RC_ASSERT(layer->output_width() == outputs);
   const std::vector<std::span<const float>> parameters{c.weight, c.bias};
@@ -176,7 +176,7 @@ RC_GTEST_PROP(Layer, EmbeddingHasTheBitsOfItsEquations, ()) {
   }
   const std::vector<float> output_gradient = floats(places * width, kind);
 
-  const std::unique_ptr<Layer> layer = make_layer(spec, cut.samples);
+  const std::unique_ptr<Layer> layer = make_layer(spec);
   RC_ASSERT(layer->input_width() == 0U);
   RC_ASSERT(layer->output_width() == spec.context * width);
   const std::vector<std::span<const float>> parameters{weight};
@@ -251,7 +251,7 @@ TEST(Layer, ParametersHaveTheirNamesAndShapes) {
   EXPECT_EQ(of_linear[1].columns, 5U);
   EXPECT_TRUE(of_linear[1].is_vector);
   EXPECT_EQ(of_linear[1].fan_in, 12U);
-  const std::unique_ptr<Layer> layer = make_layer(linear, 1);
+  const std::unique_ptr<Layer> layer = make_layer(linear);
   for (const Shard& shard : layer->parameters()) {
     EXPECT_EQ(shard.size(), shard.spec.size());
   }
@@ -261,7 +261,7 @@ TEST(Layer, ABatchWithoutSamplesPushesNothing) {
   LinearSpec linear;
   linear.inputs = 2;
   linear.outputs = 2;
-  const std::unique_ptr<Layer> layer = make_layer(linear, 1);
+  const std::unique_ptr<Layer> layer = make_layer(linear);
   const std::vector<float> weight(4);
   const std::vector<float> bias(2);
   const std::vector<std::span<const float>> parameters{weight, bias};

@@ -4,6 +4,7 @@
 #include <exception>
 #include <span>
 
+#include "model/error.h"
 #include "model/train_single.h"
 #include "oracle/compare.h"
 #include "parallel/comm_sim.h"
@@ -36,6 +37,12 @@ class Recorder final : public StepObserver {
  private:
   Recording& recording_;
 };
+
+/// The sign of a NaN is no part of the promise.
+std::string without_sign_of_nan(std::string text) {
+  if (const std::size_t at = text.find("-nan"); at != std::string::npos) text.erase(at, 1);
+  return text;
+}
 
 /// Compares, and remembers the first difference.
 class Comparison final : public StepObserver {
@@ -75,8 +82,16 @@ class Comparison final : public StepObserver {
     }
   }
 
+  void diverged(const std::string& how) { divergence_ = how; }
+
   std::optional<Difference> result() {
-    if (!found_ && (steps_ != expected_.steps.size() || ends_ != 1)) {
+    if (!found_ && without_sign_of_nan(divergence_) != without_sign_of_nan(expected_.divergence)) {
+      found_ = {steps_, Kind::missing,
+                "rank " + std::to_string(rank_) + " ended with '" + divergence_ +
+                    "', one rank with '" + expected_.divergence + "'"};
+    }
+    const std::size_t ends = expected_.divergence.empty() ? 1 : 0;
+    if (!found_ && (steps_ != expected_.steps.size() || ends_ != ends)) {
       found_ = {steps_, Difference::Kind::missing,
                 "rank " + std::to_string(rank_) + " reported " + std::to_string(steps_) +
                     " steps of " + std::to_string(expected_.steps.size())};
@@ -91,10 +106,11 @@ class Comparison final : public StepObserver {
                const std::map<std::string, std::vector<float>>& expected,
                std::span<const float> actual) {
     if (found_) return;
+    const Exact exact(expected.at(view.shard->spec.name));
+    if (!first_difference(step, *view.shard, rank_, exact, actual)) return;
     Shard named = *view.shard;
     named.spec.name = (kind == Kind::parameter ? "param/" : "grad/") + named.spec.name;
-    note(step, kind,
-         first_difference(step, named, rank_, Exact(expected.at(view.shard->spec.name)), actual));
+    note(step, kind, first_difference(step, named, rank_, exact, actual));
   }
   void note(std::size_t step, Kind kind, const std::optional<FirstDifference>& difference) {
     if (!found_ && difference) found_ = {step, kind, difference->text};
@@ -104,6 +120,7 @@ class Comparison final : public StepObserver {
   std::size_t rank_;
   std::size_t steps_ = 0;
   std::size_t ends_ = 0;
+  std::string divergence_;
   std::optional<Difference> found_;
 };
 
@@ -113,7 +130,12 @@ Recording record_single(const ParityCase& c, const Corpus& corpus) {
   Recording recording;
   Recorder recorder(recording);
   const RandomParameters initial(c.recipe.seed, c.recipe.init_scale);
-  train_single({c.recipe, corpus, initial, recorder});
+  try {
+    train_single({c.recipe, corpus, initial, recorder});
+  } catch (const UsageError& error) {
+    if (recording.steps.empty()) throw;  // the recipe was refused
+    recording.divergence = error.what();
+  }
   return recording;
 }
 
@@ -121,7 +143,13 @@ std::optional<Difference> difference_on(Comm& world, const ParityCase& c, const 
                                         const Recording& expected) {
   Comparison comparison(expected, world.rank());
   const RandomParameters initial(c.recipe.seed, c.recipe.init_scale);
-  trainer_named(c.trainer, c.how.mesh).train({c.recipe, corpus, initial, comparison}, c.how, world);
+  try {
+    trainer_named(c.trainer, c.how.mesh)
+        .train({c.recipe, corpus, initial, comparison}, c.how, world);
+  } catch (const UsageError& error) {
+    if (expected.divergence.empty()) throw;
+    comparison.diverged(error.what());
+  }
   return comparison.result();
 }
 

@@ -25,6 +25,7 @@ struct Recording {
   };
   std::vector<Step> steps;
   std::map<std::string, std::vector<float>> final_values;
+  std::string divergence;  // the error that ended training, if one did
 };
 
 /// What a rank saw first that is not as it should be.
@@ -46,7 +47,8 @@ Recording record_single(const ParityCase& c, const Corpus& corpus);
 /// Trains the case on `world` and holds everything this rank has to `expected`, bit for bit: in
 /// each step the parameters, the gradient before the optimizer, the loss, norm and digest; after
 /// the last step the parameters. Copies of a tensor are all held to the same bits, so replicas
-/// agree too. Collective. Returns the first difference that this rank saw.
+/// agree too. Where one rank diverged, this one must at the same step with the same words.
+/// Collective. Returns the first difference that this rank saw.
 std::optional<Difference> difference_on(Comm& world, const ParityCase& c, const Corpus& corpus,
                                         const Recording& expected);
 

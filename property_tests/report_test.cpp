@@ -42,7 +42,7 @@ std::map<std::string, std::string> good_results() {
             {"name": "train_dp", "transport": "mpi", "cases": 12, "meshes": 5, "ranks_min": 2,
              "ranks_max": 2, "bit_equal": 12}],
            "products": [{"axes": "dp x tp", "transport": "sim", "cases": 300, "bit_equal": 300}],
-           "seed": "12345", "seconds": 61.5,
+           "seed": "12345", "seconds": 61.5, "simulated_per_minute": 23456.7,
            "distribution": [{"what": "a rank with an empty share", "cases": 123}]})"},
       {"oracle.json",
        R"({"recipes": [{"name": "mlc", "steps": 500, "worst_ratio": 0.21,
@@ -119,9 +119,10 @@ TEST(Report, ShowsEveryPartOfGoodResults) {
   EXPECT_EQ(ended.status, 0) << ended.output;
   EXPECT_TRUE(ended.says("512 random simulated cases and 12 under Open MPI, all bit-equal"))
       << ended.output;
-  for (const char* text : {"train_dp", "1-12", "dp x tp", "0.31", "1 mesh", "1 caught", "99.2 %",
-                           "mlc", "0.21", "14 of 14", "1 of 1 caught", "lines 98.1 % (floor 97 %)",
-                           "g++ -O2, s390x", "70 of 70", "2 of 2 environments"}) {
+  for (const char* text :
+       {"train_dp", "1-12", "dp x tp", "0.31", "1 mesh", "1 caught", "99.2 %",
+        "23457 simulated cases/minute", "mlc", "0.21", "14 of 14", "1 of 1 caught",
+        "lines 98.1 % (floor 97 %)", "g++ -O2, s390x", "70 of 70", "2 of 2 environments"}) {
     EXPECT_TRUE(ended.says(text)) << "no '" << text << "' in\n" << ended.output;
   }
   const std::string html = folder.read("report.html");

@@ -1,0 +1,114 @@
+#pragma once
+
+// Vectors of floats for the instruction set that this translation unit is compiled for. The kernels
+// are written once on top of this; only the fused multiply-add has to be spelled per instruction
+// set, because compilers offer no portable one for vectors.
+//
+// Included by translation units that are compiled several times with different flags, so nothing
+// here may leave a function behind that the linker could take for another build's: everything is
+// inlined, and the standard library's inline functions stay away.
+
+#include <cstddef>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(MESHPARITY_NEON)
+#include <arm_neon.h>
+#endif
+
+#define MESHPARITY_UNROLL _Pragma("GCC unroll 16")  // before loops over registers
+
+namespace meshparity {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr std::size_t kLanes = 16;
+constexpr std::size_t kTileRows = 7;  // 28 of 32 registers hold sums
+#elif defined(__AVX2__)
+constexpr std::size_t kLanes = 8;
+constexpr std::size_t kTileRows = 3;  // 12 of 16
+#elif defined(MESHPARITY_NEON)
+constexpr std::size_t kLanes = 4;
+constexpr std::size_t kTileRows = 4;  // 16 of 32
+#else
+constexpr std::size_t kLanes = 4;
+constexpr std::size_t kTileRows = 1;
+#endif
+
+using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
+
+[[gnu::always_inline]] inline Vector load(const float* from) {
+  Vector vector;
+  __builtin_memcpy(&vector, from, sizeof(vector));
+  return vector;
+}
+
+[[gnu::always_inline]] inline void store(float* to, const Vector& vector) {
+  __builtin_memcpy(to, &vector, sizeof(vector));
+}
+
+/// `value` in every lane: x - 0 is x for every x, zeros of both signs included.
+[[gnu::always_inline]] inline Vector broadcast(float value) { return value - Vector{}; }
+
+/// a * b + c, rounded once.
+[[gnu::always_inline]] inline Vector fma(const Vector& a, const Vector& b, const Vector& c) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(MESHPARITY_NEON)
+  return (Vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  Vector result;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    result[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+  }
+  return result;
+#endif
+}
+
+/// The first `count` < kLanes lanes, and 0 in the others.
+[[gnu::always_inline]] inline Vector load_first(const float* from, std::size_t count) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_maskz_loadu_ps((__mmask16)((1U << count) - 1U), from);
+#else
+  Vector vector{};
+  for (std::size_t lane = 0; lane < count; ++lane) vector[lane] = from[lane];
+  return vector;
+#endif
+}
+
+[[gnu::always_inline]] inline void store_first(float* to, const Vector& vector, std::size_t count) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, (__mmask16)((1U << count) - 1U), (__m512)vector);
+#else
+  for (std::size_t lane = 0; lane < count; ++lane) to[lane] = vector[lane];
+#endif
+}
+
+/// What a vector covers: all lanes, or at the end of an array the first few.
+struct AllLanes {
+  [[gnu::always_inline]] Vector load(const float* from) const { return meshparity::load(from); }
+  [[gnu::always_inline]] void store(float* to, const Vector& vector) const {
+    meshparity::store(to, vector);
+  }
+};
+
+struct FirstLanes {
+  std::size_t count;
+  [[gnu::always_inline]] Vector load(const float* from) const { return load_first(from, count); }
+  [[gnu::always_inline]] void store(float* to, const Vector& vector) const {
+    store_first(to, vector, count);
+  }
+};
+
+/// body(i, lanes) for each vector of an array of `size` elements, i its first element.
+template <typename Body>
+[[gnu::always_inline]] inline void for_each_vector(std::size_t size, Body body) {
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) body(i, AllLanes{});
+  if (i < size) body(i, FirstLanes{size - i});
+}
+
+}  // namespace
+}  // namespace meshparity

@@ -1,0 +1,211 @@
+#pragma once
+
+// The canonical matrix product for one instruction set: cuts it into tiles and brings the operands
+// into an order in which lanes lie side by side. Included by simd_kernels.cpp alone.
+
+#include "model/kernel_table.h"
+#include "model/simd_tile.h"
+
+namespace meshparity {
+namespace {
+
+constexpr std::size_t kPanel = kTileVectors * kLanes;  // columns of a tile
+static_assert(kTileRows <= kLanes);                    // one vector packs a tile's rows
+
+// Packing copies an operand to read it faster. From here on it pays, by measurement.
+constexpr std::size_t kPackRightRows = 64;
+constexpr std::size_t kPackLeftColumns = 64;
+constexpr std::size_t kPackElements = 1 << 15;
+
+/// (a0 b0 a1 b1 ...): its lower half into a, its upper half into b.
+template <std::size_t... Lane>
+[[gnu::always_inline]] inline void interleave(Vector& a, Vector& b,
+                                              std::index_sequence<Lane...> /*all*/) {
+  const Vector lower = __builtin_shufflevector(a, b, (Lane / 2 + Lane % 2 * kLanes)...);
+  b = __builtin_shufflevector(a, b, (Lane / 2 + kLanes / 2 + Lane % 2 * kLanes)...);
+  a = lower;
+}
+
+/// Transposes kLanes x kLanes values: packed[t * stride + i] = rows[i][first + t].
+[[gnu::always_inline]] inline void transpose_block(const float* const (&rows)[kLanes],
+                                                   std::size_t first, float* packed,
+                                                   std::size_t stride) {
+  Vector vector[kLanes];
+  MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes; ++i) vector[i] = load(rows[i] + first);
+  // Each round is a perfect shuffle of all values; after log2(kLanes) of them, rows and lanes have
+  // changed places.
+  MESHPARITY_UNROLL for (std::size_t round = 1; round < kLanes; round *= 2) {
+    Vector next[kLanes];
+    MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = vector[i];
+      next[2 * i + 1] = vector[i + kLanes / 2];
+      interleave(next[2 * i], next[2 * i + 1], std::make_index_sequence<kLanes>());
+    }
+    MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes; ++i) vector[i] = next[i];
+  }
+  MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes; ++i) store(packed + i * stride, vector[i]);
+}
+
+/// packed[t * stride + i] = element t of row i, for kLanes rows; those beyond `rows` repeat the
+/// last. A stride of fewer than kLanes keeps only that many: what overhangs is overwritten by the
+/// next term, and after the last one by whoever owns that memory.
+void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, std::size_t terms,
+               std::size_t term_stride, float* packed, std::size_t stride) {
+  const float* row[kLanes];
+  for (std::size_t i = 0; i < kLanes; ++i) row[i] = matrix + (i < rows ? i : rows - 1) * row_stride;
+  std::size_t t = 0;
+  if (term_stride == 1) {
+    for (; t + kLanes <= terms; t += kLanes) transpose_block(row, t, packed + t * stride, stride);
+  }
+  for (; t < terms; ++t) {
+    for (std::size_t i = 0; i < kLanes; ++i) packed[t * stride + i] = row[i][t * term_stride];
+  }
+}
+
+/// kLanes columns of the right matrix: packed[t * kPanel + i] = element (t, first + i).
+void pack_columns(const ProductTask& task, std::size_t first, float* packed) {
+  const float* const right = task.right + first * task.right_column_stride;
+  if (task.right_column_stride != 1) {
+    return pack_rows(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
+                     packed, kPanel);
+  }
+  for (std::size_t t = 0; t < task.terms; ++t) {
+    const float* const row = right + t * task.right_term_stride;
+    __builtin_prefetch(row + kPanel);  // the panel after this one
+    store(packed + t * kPanel, load(row));
+  }
+}
+
+/// How the rows are cut into tiles of nearly the same height: a last one of few rows would leave
+/// the processor waiting.
+struct RowTiles {
+  explicit RowTiles(std::size_t rows)
+      : count((rows + kTileRows - 1) / kTileRows), height(rows / count), higher(rows % count) {}
+
+  std::size_t count;
+  std::size_t height;
+  std::size_t higher;  // the first ones have one row more
+};
+
+/// All of the left matrix, tile by tile: packed[t * kTileRows + row].
+void pack_left(const ProductTask& task, const RowTiles& tiles, float* packed) {
+  const float* left = task.left;
+  for (std::size_t i = 0; i < tiles.count; ++i) {
+    const std::size_t rows = tiles.height + (i < tiles.higher ? 1 : 0);
+    pack_rows(left, rows, task.left_row_stride, task.terms, task.left_term_stride, packed,
+              kTileRows);
+    left += rows * task.left_row_stride;
+    packed += task.terms * kTileRows;
+  }
+}
+
+bool packs_right(const ProductTask& task) {
+  return task.right_column_stride != 1 ||
+         (task.rows >= kPackRightRows && task.terms * task.columns >= kPackElements);
+}
+
+bool packs_left(const ProductTask& task) {
+  return task.columns >= kPackLeftColumns && task.rows * task.terms >= kPackElements;
+}
+
+std::size_t product_scratch(const ProductTask& task) {
+  std::size_t floats = kPanel * task.terms;
+  if (packs_left(task)) floats += RowTiles(task.rows).count * task.terms * kTileRows + kLanes;
+  if (task.columns < kLanes) floats += (task.terms + task.rows + 1) * kLanes;
+  return floats;
+}
+
+/// One panel: the tiles below each other, first the higher ones.
+void compute_panel(TileColumn tiles, const RowTiles& heights, std::size_t vectors) {
+  const std::size_t packed_stride = tiles.left_tile_stride;
+  for (const bool higher : {true, false}) {
+    const std::size_t rows = heights.height + (higher ? 1 : 0);
+    tiles.count = higher ? heights.higher : heights.count - heights.higher;
+    if (tiles.count == 0) continue;
+    tiles.left_tile_stride = packed_stride != 0 ? packed_stride : rows * tiles.left_row_stride;
+    compute(tiles, rows, vectors);
+    tiles.left += tiles.count * tiles.left_tile_stride;
+    tiles.output += tiles.count * rows * tiles.output_row_stride;
+  }
+}
+
+/// A product of at least kLanes columns.
+void wide_product(const ProductTask& task) {
+  const RowTiles heights(task.rows);
+  const bool pack_right = packs_right(task);
+  float* const packed_right = task.scratch;
+  TileColumn tiles{};
+  tiles.left = task.left;
+  tiles.left_row_stride = task.left_row_stride;
+  tiles.left_term_stride = task.left_term_stride;
+  tiles.right_term_stride = pack_right ? kPanel : task.right_term_stride;
+  tiles.terms = task.terms;
+  tiles.grain = task.grain;
+  tiles.output_row_stride = task.columns;
+  tiles.relu = task.relu;
+  if (packs_left(task)) {
+    float* const packed_left = packed_right + kPanel * task.terms;
+    pack_left(task, heights, packed_left);
+    tiles.left = packed_left;
+    tiles.left_tile_stride = task.terms * kTileRows;
+    tiles.left_row_stride = 1;
+    tiles.left_term_stride = kTileRows;
+  }
+  for (std::size_t column = 0; column < task.columns; column += kPanel) {
+    // A vector that would overhang the last column starts earlier instead, and some elements are
+    // computed twice, to the same bits.
+    const std::size_t last = task.columns - kLanes;
+    const std::size_t first = column < last ? column : last;
+    const std::size_t second = column + kLanes < last ? column + kLanes : last;
+    const std::size_t vectors = column + kLanes < task.columns ? 2 : 1;
+    tiles.output = task.output + first;
+    tiles.output_second = second - first;
+    tiles.bias = task.bias == nullptr ? nullptr : task.bias + first;
+    if (pack_right) {
+      pack_columns(task, first, packed_right);
+      if (vectors == 2) pack_columns(task, second, packed_right + kLanes);
+      tiles.right = packed_right;
+      tiles.right_second = kLanes;
+    } else {
+      tiles.right = task.right + first;
+      tiles.right_second = second - first;
+    }
+    compute_panel(tiles, heights, vectors);
+  }
+}
+
+/// A product of fewer columns: the same with the right matrix padded to kLanes of them.
+void narrow_product(const ProductTask& task) {
+  ProductTask wide = task;
+  float* const right = task.scratch;
+  float* const output = right + task.terms * kLanes;
+  float* const bias = output + task.rows * kLanes;
+  for (std::size_t c = 0; c < kLanes; ++c) {
+    const bool inside = c < task.columns;
+    for (std::size_t t = 0; t < task.terms; ++t) {
+      right[t * kLanes + c] =
+          inside ? task.right[t * task.right_term_stride + c * task.right_column_stride] : 0.0F;
+    }
+    bias[c] = inside && task.bias != nullptr ? task.bias[c] : 0.0F;
+  }
+  wide.right = right;
+  wide.right_term_stride = kLanes;
+  wide.right_column_stride = 1;
+  wide.columns = kLanes;
+  wide.output = output;
+  wide.bias = task.bias == nullptr ? nullptr : bias;
+  wide.scratch = bias + kLanes;
+  wide_product(wide);
+  for (std::size_t r = 0; r < task.rows; ++r) {
+    for (std::size_t c = 0; c < task.columns; ++c) {
+      task.output[r * task.columns + c] = output[r * kLanes + c];
+    }
+  }
+}
+
+void product(const ProductTask& task) {
+  task.columns < kLanes ? narrow_product(task) : wide_product(task);
+}
+
+}  // namespace
+}  // namespace meshparity
