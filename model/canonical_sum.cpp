@@ -135,6 +135,14 @@ void PartialSum::push(Run node, std::span<const float> values) {
     throw std::logic_error("PartialSum: node at leaf " + std::to_string(node.begin) +
                            " pushed out of order");
   }
+  if (!nodes_.empty() && is_node({nodes_.back().begin, node.end}, leaves_)) {
+    // It merges with its left neighbour at once, and need not be copied for that.
+    const std::size_t size = nodes_.back().size() + node.size();
+    add_rows(values, 1, {buffers_.data() + (nodes_.size() - 1) * capacity_, width_});
+    nodes_.pop_back();
+    push(size);
+    return;
+  }
   const std::span<float> buffer = next();
   std::copy(values.begin(), values.end(), buffer.begin());
   push(node.size());

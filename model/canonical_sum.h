@@ -83,7 +83,7 @@ class PartialSum {
   /// The buffer from `next` now holds the node over the next `leaf_total` leaves: merge it.
   void push(std::size_t leaf_total = 1);
 
-  /// Copies a finished node in: `next`, copy, `push`.
+  /// Pushes a node that stands elsewhere.
   void push(Run node, std::span<const float> values);
 
   /// The nodes so far, left to right, and their values.

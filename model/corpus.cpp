@@ -34,11 +34,11 @@ Corpus::Corpus(std::string_view text, std::size_t context) : context_(context) {
   for_each_line(text, [&](std::string_view line) {
     for (const char byte : line) occurs[static_cast<unsigned char>(byte)] = true;
   });
-  std::array<Token, 256> token_of{};
+  std::array<std::uint16_t, 256> token_of{};
   for (std::size_t byte = 0; byte < occurs.size(); ++byte) {
     if (!occurs[byte]) continue;
     bytes_.push_back(static_cast<unsigned char>(byte));
-    token_of[byte] = static_cast<Token>(bytes_.size());
+    token_of[byte] = static_cast<std::uint16_t>(bytes_.size());
   }
   if (bytes_.empty()) {
     throw UsageError("the corpus holds no text", "give a file with one document a line");
@@ -48,7 +48,7 @@ Corpus::Corpus(std::string_view text, std::size_t context) : context_(context) {
                      "cut it into parts");
   }
   for_each_line(text, [&](std::string_view line) {
-    const std::size_t start = stream_.size();
+    const auto start = static_cast<std::uint32_t>(stream_.size());
     for (const char byte : line) stream_.push_back(token_of[static_cast<unsigned char>(byte)]);
     stream_.push_back(0);
     start_.resize(stream_.size(), start);
@@ -95,15 +95,19 @@ Token Corpus::row(Split split, std::size_t row, std::span<Token> tokens) const {
 
 std::size_t Corpus::drawn_row(Split split, std::uint64_t seed, std::uint64_t step,
                               std::uint64_t slot) const {
+  return drawn_row(split, random_bits(seed, Stream::batch, step, slot));
+}
+
+std::size_t Corpus::drawn_row(Split split, std::uint32_t bits) const {
   // The upper half of a 32 x 32 bit product maps 32 random bits evenly onto fewer than 2^32 rows.
-  const std::uint64_t bits = random_bits(seed, Stream::batch, step, slot);
-  return static_cast<std::size_t>(bits * rows(split) >> 32);
+  return static_cast<std::size_t>(std::uint64_t{bits} * rows(split) >> 32);
 }
 
 void Corpus::draw(Split split, std::uint64_t seed, std::uint64_t step, std::size_t first_slot,
                   std::span<Token> tokens, std::span<Token> targets) const {
+  const RandomStream random(seed, Stream::batch);
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    targets[i] = row(split, drawn_row(split, seed, step, first_slot + i),
+    targets[i] = row(split, drawn_row(split, random.bits(step, first_slot + i)),
                      tokens.subspan(i * context_, context_));
   }
 }

@@ -56,8 +56,11 @@ class Corpus {
  private:
   std::size_t context_;
   std::vector<unsigned char> bytes_;  // token t is bytes_[t - 1]
-  std::vector<Token> stream_;         // every document followed by a 0; row r predicts stream_[r]
-  std::vector<std::size_t> start_;    // of row r's document in stream_
+  // Small types: rows are drawn from all over, and each costs a visit to memory.
+  std::vector<std::uint16_t> stream_;  // every document followed by a 0; row r predicts stream_[r]
+  std::vector<std::uint32_t> start_;   // of row r's document in stream_
+
+  std::size_t drawn_row(Split split, std::uint32_t bits) const;
 };
 
 }  // namespace meshparity

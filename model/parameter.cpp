@@ -17,9 +17,9 @@ Shard::Shard(ParameterSpec whole, Run block_rows, Run block_columns)
 void RandomParameters::fill(const Shard& shard, std::span<float> values) const {
   const float k = init_scale_ / static_cast<float>(shard.spec.fan_in);
   const std::uint64_t parameter = coordinate_of(shard.spec.name);
+  const RandomStream random(seed_, Stream::initial_parameters);
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint32_t bits =
-        random_bits(seed_, Stream::initial_parameters, parameter, shard.global_index(i));
+    const std::uint32_t bits = random.bits(parameter, shard.global_index(i));
     values[i] = 2.0F * k * unit_float(bits) - k;
   }
 }

@@ -28,12 +28,20 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
   return counter;
 }
 
-std::uint32_t random_bits(std::uint64_t seed, Stream stream, std::uint64_t x, std::uint64_t y) {
+RandomStream::RandomStream(std::uint64_t seed, Stream stream) {
   // The key has room for 64 bits: the stream is folded into the seed by one Philox call, so that
   // streams of neighbouring seeds do not overlap.
   const auto mixed =
       philox4x32({low(seed), high(seed), static_cast<std::uint32_t>(stream), 0}, {0, 0});
-  return philox4x32({low(x), high(x), low(y), high(y)}, {mixed[0], mixed[1]})[0];
+  key_ = {mixed[0], mixed[1]};
+}
+
+std::uint32_t RandomStream::bits(std::uint64_t x, std::uint64_t y) const {
+  return philox4x32({low(x), high(x), low(y), high(y)}, key_)[0];
+}
+
+std::uint32_t random_bits(std::uint64_t seed, Stream stream, std::uint64_t x, std::uint64_t y) {
+  return RandomStream(seed, stream).bits(x, y);
 }
 
 std::uint64_t coordinate_of(std::string_view name) {

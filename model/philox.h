@@ -15,7 +15,19 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
 /// What a number is for; part of the key.
 enum class Stream : std::uint32_t { initial_parameters = 1, batch = 2, sampling = 3 };
 
-/// The 32 random bits at global coordinates (x, y) of a stream.
+/// The numbers of one purpose.
+class RandomStream {
+ public:
+  RandomStream(std::uint64_t seed, Stream stream);
+
+  /// The 32 random bits at global coordinates (x, y).
+  std::uint32_t bits(std::uint64_t x, std::uint64_t y) const;
+
+ private:
+  std::array<std::uint32_t, 2> key_;
+};
+
+/// The same for a single number.
 std::uint32_t random_bits(std::uint64_t seed, Stream stream, std::uint64_t x, std::uint64_t y);
 
 /// A float in [0, 1): the upper 24 of 32 bits.

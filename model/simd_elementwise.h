@@ -49,10 +49,14 @@ void gather_rows(std::size_t rows, std::size_t columns, const float* table,
 
 void scatter_add_rows(std::size_t rows, std::size_t columns, const float* matrix,
                       const std::int32_t* indices, float* table) {
-  for (std::size_t r = 0; r < rows; ++r, matrix += columns) {
-    float* const row = table + static_cast<std::size_t>(indices[r]) * columns;
+  for (std::size_t first = 0, end = 0; first < rows; first = end) {
+    // Neighbours often have the same index (padding): their sum stays in a register.
+    while (end < rows && indices[end] == indices[first]) ++end;
+    float* const row = table + static_cast<std::size_t>(indices[first]) * columns;
     for_each_vector(columns, [&](std::size_t c, auto lanes) {
-      lanes.store(row + c, lanes.load(row + c) + lanes.load(matrix + c));
+      Vector sum = lanes.load(row + c);
+      for (std::size_t r = first; r < end; ++r) sum = sum + lanes.load(matrix + r * columns + c);
+      lanes.store(row + c, sum);
     });
   }
 }

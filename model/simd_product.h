@@ -51,6 +51,14 @@ template <std::size_t... Lane>
 /// next term, and after the last one by whoever owns that memory.
 void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, std::size_t terms,
                std::size_t term_stride, float* packed, std::size_t stride) {
+  if (row_stride == 1) {
+    const std::size_t lanes = rows < kLanes ? rows : kLanes;
+    for (std::size_t t = 0; t < terms; ++t) {
+      const float* const from = matrix + t * term_stride;
+      store(packed + t * stride, lanes < kLanes ? load_first(from, lanes) : load(from));
+    }
+    return;
+  }
   const float* row[kLanes];
   for (std::size_t i = 0; i < kLanes; ++i) row[i] = matrix + (i < rows ? i : rows - 1) * row_stride;
   std::size_t t = 0;

@@ -43,14 +43,6 @@ std::vector<ShardView> Parameters::views() const {
   return views;
 }
 
-std::size_t largest_parameter(const Layers& layers) {
-  std::size_t largest = 0;
-  for (const auto& layer : layers) {
-    for (const Shard& shard : layer->parameters()) largest = std::max(largest, shard.size());
-  }
-  return largest;
-}
-
 GradientSums make_gradient_sums(const Layers& layers, std::size_t leaves,
                                 std::span<const Run> runs) {
   GradientSums sums;

@@ -51,9 +51,6 @@ class Parameters {
 /// The shards of each layer's parameters.
 std::vector<std::vector<Shard>> shards_of(const Layers& layers);
 
-/// Elements of the largest of them.
-std::size_t largest_parameter(const Layers& layers);
-
 /// A PartialSum for each parameter of each layer: [layer][parameter].
 using GradientSums = std::vector<std::vector<PartialSum>>;
 

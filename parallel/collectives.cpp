@@ -4,8 +4,12 @@
 #include <array>
 #include <cmath>
 
+#include "model/kernels.h"
+
 namespace meshparity {
 namespace {
+
+constexpr std::size_t kBlock = 2048;  // elements that are added up together
 
 std::size_t node_count(Run run, std::size_t leaves) {
   std::size_t count = 0;
@@ -15,19 +19,39 @@ std::size_t node_count(Run run, std::size_t leaves) {
 
 Run union_of(std::span<const Run> runs) { return {runs.front().begin, runs.back().end}; }
 
-/// A sum that did not come in nodes: it stands in the first one, and the others are 0.
-void push_as_nodes(Run run, std::size_t leaves, std::span<const float> sum, PartialSum& target) {
-  for (bool first = true; !run.empty(); first = false) {
+/// Calls `visit` with each node of a run, left to right.
+template <typename Visit>
+void for_each_node(Run run, std::size_t leaves, Visit visit) {
+  while (!run.empty()) {
     const Run node = first_node_of(run, leaves);
-    if (first) {
-      target.push(node, sum);
-    } else {
-      target.next_zeroed();
-      target.push(node.size());
-    }
+    visit(node);
     run.begin = node.end;
   }
 }
+
+/// sum = the nodes of `mine` added up, for the transport to go on with.
+void collapse(const PartialSum& mine, std::span<float> sum) {
+  if (mine.nodes().empty()) std::fill(sum.begin(), sum.end(), 0.0F);
+  for (std::size_t node = 0; node < mine.nodes().size(); ++node) {
+    if (node == 0) {
+      std::ranges::copy(mine.values(node), sum.begin());
+    } else {
+      add_rows(mine.values(node), 1, sum);
+    }
+  }
+}
+
+/// A sum that did not come in nodes has been written to `target.next()`: it stands in the first
+/// node of the run, and the others are 0.
+void push_as_nodes(Run run, std::size_t leaves, PartialSum& target) {
+  for_each_node(run, leaves, [&, first = true](Run node) mutable {
+    if (!first) target.next_zeroed();
+    first = false;
+    target.push(node.size());
+  });
+}
+
+constexpr int kNodeTag = 0;  // messages of one pair of ranks arrive in the order they were sent
 
 }  // namespace
 
@@ -35,122 +59,139 @@ Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves)
     : group_(group),
       reduction_(reduction),
       leaves_(leaves),
-      chunk_(leaves, Run{}, 0),
-      outgoing_counts_(group.size()),
-      incoming_counts_(group.size()) {}
+      block_(leaves, Run{}, 0),
+      counts_(group.size()) {}
 
 void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
-  width_ = std::max(width_, width);
   const Run whole = union_of(runs);
   if (std::find(unions_.begin(), unions_.end(), whole) == unions_.end()) unions_.push_back(whole);
-  chunk_ = PartialSum(leaves_, unions_, share_of(width_, group_.size(), 0).size());
+  block_ = PartialSum(leaves_, unions_, kBlock);
 
-  std::size_t all_nodes = 0;
-  for (const Run run : runs) all_nodes += node_count(run, leaves_);
-  const std::size_t my_nodes = node_count(runs[group_.rank()], leaves_);
-  const std::size_t union_nodes = node_count(whole, leaves_);
-  const std::size_t chunk = share_of(width_, group_.size(), group_.rank()).size();
-  const auto grow = [](std::vector<float>& buffer, std::size_t size) {
-    buffer.resize(std::max(buffer.size(), size));
+  std::size_t nodes = 0;
+  for (const Run run : runs) nodes += node_count(run, leaves_);
+  const std::size_t mine = node_count(runs[group_.rank()], leaves_);
+  const std::size_t share = share_of(width, group_.size(), group_.rank()).size();
+  const auto grow = [](auto& buffer, std::size_t size) {
+    buffer.reserve(std::max(buffer.capacity(), size));
   };
-  // One pair of buffers serves the all-to-all (nodes of runs) and the all-gather (nodes of the
-  // union).
-  grow(outgoing_, std::max({my_nodes * width_, union_nodes * chunk, width_}));
-  grow(incoming_, std::max({all_nodes * chunk, union_nodes * width_, width_}));
+  grow(sources_, nodes);
+  grow(requests_, (nodes - mine) + (group_.size() - 1) * mine);
+  incoming_.resize(std::max(incoming_.size(), (nodes - mine) * share));
+  if (reduction_ == Reduction::native) {
+    collapsed_.resize(std::max(collapsed_.size(), width));
+  }
+}
+
+Run Reducer::my_share() const { return share_of(mine_->width(), group_.size(), group_.rank()); }
+
+void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite site) {
+  mine_ = &mine;
+  runs_ = runs;
+  if (reduction_ == Reduction::native) return;
+  const std::size_t ranks = group_.size();
+  const Run share = my_share();
+  sources_.clear();
+  std::size_t arrived = 0;
+  for (std::size_t r = 0; r < ranks; ++r) {
+    std::size_t index = 0;
+    for_each_node(runs[r], leaves_, [&](Run node) {
+      if (r == group_.rank()) {
+        sources_.push_back({node, mine.values(index++).subspan(share.begin, share.size())});
+        return;
+      }
+      const std::span<float> place = std::span(incoming_).subspan(arrived, share.size());
+      arrived += share.size();
+      sources_.push_back({node, place});
+      if (!place.empty()) requests_.push_back(group_.irecv(place, r, kNodeTag, site));
+    });
+  }
+  // Everyone begins with another receiver.
+  for (std::size_t i = 1; i < ranks; ++i) {
+    const std::size_t to = (group_.rank() + i) % ranks;
+    const Run part = share_of(mine.width(), ranks, to);
+    for (std::size_t node = 0; node < mine.nodes().size() && !part.empty(); ++node) {
+      const auto values = mine.values(node).subspan(part.begin, part.size());
+      requests_.push_back(group_.isend(values, to, kNodeTag, site));
+    }
+  }
+}
+
+void Reducer::wait_for_all(CallSite site) {
+  for (Request& request : requests_) group_.wait(request, site);
+  requests_.clear();
+}
+
+void Reducer::add_up(Run node, std::span<float> sum) {
+  // Block by block, so that the tree stays in the cache: the sources are read once and the sum is
+  // written once.
+  for (std::size_t begin = 0; begin < sum.size(); begin += kBlock) {
+    const std::size_t size = std::min(kBlock, sum.size() - begin);
+    block_.start(node, size);
+    for (const Source& source : sources_) {
+      if (source.node.begin < node.begin || source.node.end > node.end) continue;
+      block_.push(source.node, source.values.subspan(begin, size));
+    }
+    std::ranges::copy(block_.values(0), sum.subspan(begin, size).begin());
+  }
+}
+
+void Reducer::finish_reduce_scatter(PartialSum& chunk, CallSite site) {
+  if (reduction_ == Reduction::native) return native_reduce_scatter(chunk, site);
+  wait_for_all(site);
+  for_each_node(union_of(runs_), leaves_, [&](Run node) {
+    add_up(node, chunk.next());
+    chunk.push(node.size());
+  });
+}
+
+void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
+  if (reduction_ == Reduction::native) return native_all_reduce(whole, site);
+  wait_for_all(site);
+  const Run share = my_share();
+  for (std::size_t r = 0; r < counts_.size(); ++r) {
+    counts_[r] = share_of(mine_->width(), counts_.size(), r).size();
+  }
+  for_each_node(union_of(runs_), leaves_, [&](Run node) {
+    const std::span<float> values = whole.next();
+    add_up(node, values.subspan(share.begin, share.size()));
+    group_.all_gather_in_place(values, counts_, site);
+    whole.push(node.size());
+  });
 }
 
 void Reducer::reduce_scatter(const PartialSum& mine, std::span<const Run> runs, PartialSum& chunk,
                              CallSite site) {
-  if (reduction_ == Reduction::native) return native_reduce_scatter(mine, runs, chunk, site);
-  const std::size_t ranks = group_.size();
-  const Run my_share = share_of(mine.width(), ranks, group_.rank());
-
-  auto packed = outgoing_.begin();
-  for (std::size_t r = 0; r < ranks; ++r) {
-    const Run share = share_of(mine.width(), ranks, r);
-    for (std::size_t node = 0; node < mine.nodes().size(); ++node) {
-      const auto values = mine.values(node).subspan(share.begin, share.size());
-      packed = std::copy(values.begin(), values.end(), packed);
-    }
-    outgoing_counts_[r] = mine.nodes().size() * share.size();
-    incoming_counts_[r] = node_count(runs[r], leaves_) * my_share.size();
-  }
-  std::size_t arriving = 0;
-  for (const std::size_t count : incoming_counts_) arriving += count;
-  group_.all_to_all({outgoing_.begin(), packed}, outgoing_counts_,
-                    std::span(incoming_).first(arriving), incoming_counts_, site);
-
-  std::size_t at = 0;
-  for (std::size_t r = 0; r < ranks; ++r) {
-    for (Run rest = runs[r]; !rest.empty(); at += my_share.size()) {
-      const Run node = first_node_of(rest, leaves_);
-      chunk.push(node, std::span(incoming_).subspan(at, my_share.size()));
-      rest.begin = node.end;
-    }
-  }
+  begin(mine, runs, site);
+  finish_reduce_scatter(chunk, site);
 }
 
 void Reducer::all_reduce(const PartialSum& mine, std::span<const Run> runs, PartialSum& whole,
                          CallSite site) {
-  if (reduction_ == Reduction::native) return native_all_reduce(mine, runs, whole, site);
-  const std::size_t ranks = group_.size();
-  const std::size_t width = mine.width();
-  chunk_.start(union_of(runs), share_of(width, ranks, group_.rank()).size());
-  reduce_scatter(mine, runs, chunk_, site);
-
-  auto packed = outgoing_.begin();
-  for (std::size_t node = 0; node < chunk_.nodes().size(); ++node) {
-    const auto values = chunk_.values(node);
-    packed = std::copy(values.begin(), values.end(), packed);
-  }
-  const std::size_t nodes = node_count(union_of(runs), leaves_);
-  for (std::size_t r = 0; r < ranks; ++r) {
-    incoming_counts_[r] = nodes * share_of(width, ranks, r).size();
-  }
-  group_.all_gather({outgoing_.begin(), packed}, std::span(incoming_).first(nodes * width),
-                    incoming_counts_, site);
-
-  Run rest = union_of(runs);
-  for (std::size_t n = 0; n < nodes; ++n) {
-    const std::span<float> values = whole.next();
-    for (std::size_t r = 0; r < ranks; ++r) {
-      // Rank r's block starts at nodes * share.begin and holds its share of each node in turn.
-      const Run share = share_of(width, ranks, r);
-      const auto block =
-          incoming_.begin() + static_cast<std::ptrdiff_t>(nodes * share.begin + n * share.size());
-      std::copy_n(block, share.size(), values.begin() + static_cast<std::ptrdiff_t>(share.begin));
-    }
-    const Run node = first_node_of(rest, leaves_);
-    whole.push(node.size());
-    rest.begin = node.end;
-  }
+  begin(mine, runs, site);
+  finish_all_reduce(whole, site);
 }
 
-std::span<float> Reducer::collapsed(const PartialSum& mine) {
-  const std::span<float> sum = std::span(outgoing_).first(mine.width());
-  std::fill(sum.begin(), sum.end(), 0.0F);
-  for (std::size_t node = 0; node < mine.nodes().size(); ++node) {
-    const auto values = mine.values(node);
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = sum[i] + values[i];
+void Reducer::native_reduce_scatter(PartialSum& chunk, CallSite site) {
+  if (union_of(runs_).empty()) return;  // everyone knows that there is nothing to add
+  for (std::size_t r = 0; r < counts_.size(); ++r) {
+    counts_[r] = share_of(mine_->width(), counts_.size(), r).size();
   }
-  return sum;
+  std::span<const float> sum = std::span(collapsed_).first(mine_->width());
+  if (mine_->nodes().size() == 1) {
+    sum = mine_->values(0);
+  } else {
+    collapse(*mine_, std::span(collapsed_).first(mine_->width()));
+  }
+  group_.native_reduce_scatter(sum, chunk.next(), counts_, site);
+  push_as_nodes(union_of(runs_), leaves_, chunk);
 }
 
-void Reducer::native_reduce_scatter(const PartialSum& mine, std::span<const Run> runs,
-                                    PartialSum& chunk, CallSite site) {
-  for (std::size_t r = 0; r < group_.size(); ++r) {
-    incoming_counts_[r] = share_of(mine.width(), group_.size(), r).size();
-  }
-  const std::span<float> my_sum = std::span(incoming_).first(incoming_counts_[group_.rank()]);
-  group_.native_reduce_scatter(collapsed(mine), my_sum, incoming_counts_, site);
-  push_as_nodes(union_of(runs), leaves_, my_sum, chunk);
-}
-
-void Reducer::native_all_reduce(const PartialSum& mine, std::span<const Run> runs,
-                                PartialSum& whole, CallSite site) {
-  const std::span<float> sum = collapsed(mine);
+void Reducer::native_all_reduce(PartialSum& whole, CallSite site) {
+  if (union_of(runs_).empty()) return;
+  const std::span<float> sum = whole.next();
+  collapse(*mine_, sum);
   group_.native_all_reduce(sum, site);
-  push_as_nodes(union_of(runs), leaves_, sum, whole);
+  push_as_nodes(union_of(runs_), leaves_, whole);
 }
 
 void report_step(StepObserver& observer, std::size_t step, float loss,

@@ -58,6 +58,15 @@ struct Switch {
 };
 thread_local Switch last_switch;
 
+/// ThreadSanitizer's name for the caller.
+void* running_for_sanitizer() {
+#ifdef MESHPARITY_TSAN
+  return __tsan_get_current_fiber();
+#else
+  return nullptr;
+#endif
+}
+
 /// Goes on at `to`; returns when someone goes on at `from`.
 #ifdef MESHPARITY_ASAN
 void swap_contexts(ucontext_t* from, const ucontext_t* to) {
@@ -111,11 +120,7 @@ Fiber::StackPool& Fiber::pool() {
   return stacks;
 }
 
-Fiber::Fiber() {
-#ifdef MESHPARITY_TSAN
-  sanitizer_fiber_ = __tsan_get_current_fiber();
-#endif
-}
+Fiber::Fiber() : sanitizer_fiber_(running_for_sanitizer()) {}
 
 Fiber::Fiber(Body body) : body_(std::move(body)), stack_(pool().take()) {
   ::getcontext(&context_);

@@ -55,8 +55,8 @@ class Fiber {
   // and what sanitizers want to know.
   const void* stack_bottom_ = nullptr;
   std::size_t stack_size_ = 0;
-  void* fake_stack_ = nullptr;
-  void* sanitizer_fiber_ = nullptr;
+  [[maybe_unused]] void* fake_stack_ = nullptr;
+  [[maybe_unused]] void* sanitizer_fiber_ = nullptr;
 };
 
 }  // namespace meshparity

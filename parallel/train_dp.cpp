@@ -43,8 +43,15 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});
   PartialSum my_loss(all_leaves.end, my_leaves, 1);
   PartialSum loss_sum(all_leaves.end, all_leaves, 1);
-  Reducer reducer(dp, how.reduction, all_leaves.end);
-  reducer.reserve(rank_leaves, largest_parameter(layers));
+  Reducer loss_reducer(dp, how.reduction, all_leaves.end);
+  loss_reducer.reserve(rank_leaves, 1);
+  std::vector<std::vector<Reducer>> reducers;  // all of them may be under way at once
+  for (const auto& layer : my_sums) {
+    auto& of_layer = reducers.emplace_back();
+    for (const PartialSum& sum : layer) {
+      of_layer.emplace_back(dp, how.reduction, all_leaves.end).reserve(rank_leaves, sum.width());
+    }
+  }
 
   Activations activations(layers, max_samples);
   std::vector<float> probabilities(max_samples * vocabulary);
@@ -60,7 +67,8 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     loss_sum.start(all_leaves);
 
     // The microbatches follow each other through the leaves, so their gradients simply add up.
-    for (const Run microbatch : microbatches) {
+    for (const Run& microbatch : microbatches) {
+      const bool last = &microbatch == &microbatches.back();
       const Run mine = samples_of(recipe, microbatch);
       const std::size_t samples = mine.size();
       const MicroBatch batch = batch_buffer.draw(Corpus::Split::training, step, mine);
@@ -78,16 +86,20 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
         layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
                             activations.value(l + 1, samples), activations.gradient(l + 1, samples),
                             activations.gradient(l, samples), my_sums[l]);
+        // A finished gradient travels while the layers before it are still at work.
+        for (std::size_t p = 0; last && p < my_sums[l].size(); ++p) {
+          reducers[l][p].begin(my_sums[l][p], rank_leaves);
+        }
       }
     }
 
     // Partial sums of each rank -> the whole sum on every rank.
-    for (std::size_t l = 0; l < layers.size(); ++l) {
+    for (std::size_t l = layers.size(); l-- > 0;) {
       for (std::size_t p = 0; p < my_sums[l].size(); ++p) {
-        reducer.all_reduce(my_sums[l][p], rank_leaves, gradients[l][p]);
+        reducers[l][p].finish_all_reduce(gradients[l][p]);
       }
     }
-    reducer.all_reduce(my_loss, rank_leaves, loss_sum);
+    loss_reducer.all_reduce(my_loss, rank_leaves, loss_sum);
     const float loss = loss_sum.total()[0] * inverse_batch;
 
     attach_gradients(shards, gradients);
