@@ -22,8 +22,10 @@ struct Section {
 };
 
 /// The report's parts in reading order. A part named in `required` ("parity", ...) fails when its
-/// results are missing; a damaged file always fails.
-std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required);
+/// results are missing; a damaged file always fails. Parts that a non-empty `only` does not name
+/// are left out.
+std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required,
+                                 const std::vector<std::string>& only);
 
 /// "2045 random simulated cases and 64 under Open MPI, all bit-equal", or what failed.
 std::string headline(const Results& results, const std::vector<Section>& sections);
