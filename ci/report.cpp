@@ -42,7 +42,7 @@ std::vector<Picture> pictures_of(const Results& results) {
 int report(const std::filesystem::path& folder, const std::string& sources,
            const std::vector<std::string>& required) {
   const Results results = read_results(folder, sources);
-  const std::vector<Section> sections = sections_of(results, required);
+  const std::vector<Section> sections = sections_of(results, required, {});
   const std::string title = headline(results, sections);
   fmt::print("{}", as_text(title, sections));
 
@@ -60,6 +60,16 @@ int report(const std::filesystem::path& folder, const std::string& sources,
   return failed ? 1 : 0;
 }
 
+/// Prints these parts alone; returns the exit status.
+int show(const std::filesystem::path& folder, const std::string& sources,
+         const std::vector<std::string>& only) {
+  const std::vector<Section> sections = sections_of(read_results(folder, sources), only, only);
+  const bool failed = std::any_of(sections.begin(), sections.end(),
+                                  [](const Section& part) { return part.failed; });
+  fmt::print("{}", as_text(failed ? "FAILED" : "nothing failed", sections));
+  return failed ? 1 : 0;
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Prints what the verbs measured and writes report.md and report.html.\n"
@@ -68,19 +78,25 @@ int run(int argc, char** argv) {
   std::string folder = "build/reports";
   std::string sources;
   std::vector<std::string> required;
+  std::vector<std::string> only;
+  const CLI::IsMember is_part(
+      {"parity", "oracle", "golden", "mutants", "coverage", "portability", "bench"});
   app.add_option("--reports", folder, "The folder with the results, and for the report")
       ->check(CLI::ExistingDirectory);
   app.add_option("--sources", sources,
                  "Digest of the sources; results measured on others do not count");
   app.add_option("--require", required, "Parts that fail when they were not run")
       ->delimiter(',')
-      ->check(CLI::IsMember({"parity", "oracle", "golden", "mutants", "coverage", "bench"}));
+      ->check(is_part);
+  app.add_option("--only", only, "Print these parts alone, which are required; write nothing")
+      ->delimiter(',')
+      ->check(is_part);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  return report(folder, sources, required);
+  return only.empty() ? report(folder, sources, required) : show(folder, sources, only);
 }
 
 }  // namespace

@@ -121,6 +121,49 @@ BenchRow bench_row(const Json& json) {
   return row;
 }
 
+PortabilityCheck portability_check(const Json& json) {
+  PortabilityCheck check;
+  check.name = json.at("name").get<std::string>();
+  check.compared = json.at("compared").get<std::size_t>();
+  check.same = json.at("same").get<std::size_t>();
+  check.difference = json.at("difference").get<std::string>();
+  check.sha256 = json.at("sha256").get<std::string>();
+  return check;
+}
+
+EnvironmentRow environment_row(const Json& json) {
+  // No checks: the program did not get that far.
+  const auto checks = [&](const char* key) {
+    std::vector<PortabilityCheck> list;
+    for (const Json& element : json.at(key)) list.push_back(portability_check(element));
+    return list;
+  };
+  EnvironmentRow row;
+  row.name = json.at("name").get<std::string>();
+  row.compiler = json.at("compiler").get<std::string>();
+  row.seconds = json.at("seconds").get<double>();
+  row.goldens = checks("goldens");
+  row.kernels = checks("kernels");
+  row.functions = checks("functions");
+  return row;
+}
+
+/// How the checks of one kind differ from those of another environment; empty if they do not.
+std::string difference_between(const std::vector<PortabilityCheck>& checks,
+                               const std::vector<PortabilityCheck>& first) {
+  if (checks.empty() || checks.size() != first.size()) return "no results";
+  for (std::size_t i = 0; i < checks.size(); ++i) {
+    const PortabilityCheck& check = checks[i];
+    if (check.compared == 0) return check.name + " compared nothing";
+    if (check.same != check.compared) return check.difference;
+    if (check.name != first[i].name || check.compared != first[i].compared ||
+        check.sha256 != first[i].sha256) {
+      return check.name + " gives other bits than in the first environment";
+    }
+  }
+  return "";
+}
+
 template <class Value, class Parse>
 Part<Value> read_part(const Path& file, const std::string& sources, Parse parse) {
   using State = typename Part<Value>::State;
@@ -150,6 +193,15 @@ bool ParityRow::proven() const {
          mpi.bit_equal == mpi.cases && native_within == native_cases && native_worst_ratio <= 1.0;
 }
 
+std::string EnvironmentRow::difference_from(const EnvironmentRow& first) const {
+  for (const auto kind :
+       {&EnvironmentRow::goldens, &EnvironmentRow::kernels, &EnvironmentRow::functions}) {
+    std::string difference = difference_between(this->*kind, first.*kind);
+    if (!difference.empty()) return difference;
+  }
+  return "";
+}
+
 std::size_t Parity::simulated_cases() const {
   std::size_t cases = 0;
   for (const ParityRow& row : strategies) cases += row.simulated.cases;
@@ -172,6 +224,9 @@ Results read_results(const Path& folder, const std::string& sources) {
   const auto golden = [](const Json& json) { return parse_rows(json, "recipes", golden_row); };
   const auto mutants = [](const Json& json) { return parse_rows(json, "mutants", mutant_row); };
   const auto bench = [](const Json& json) { return parse_rows(json, "ratios", bench_row); };
+  const auto portability = [](const Json& json) {
+    return parse_rows(json, "environments", environment_row);
+  };
   Results results;
   results.parity = read_part<Parity>(folder / "parity.json", sources, parse_parity);
   results.oracle = read_part<std::vector<OracleRow>>(folder / "oracle.json", sources, oracle);
@@ -179,6 +234,8 @@ Results read_results(const Path& folder, const std::string& sources) {
   results.mutants = read_part<std::vector<MutantRow>>(folder / "mutants.json", sources, mutants);
   results.coverage = read_part<Coverage>(folder / "coverage.json", sources, parse_coverage);
   results.bench = read_part<std::vector<BenchRow>>(folder / "bench.json", sources, bench);
+  results.portability =
+      read_part<std::vector<EnvironmentRow>>(folder / "portability.json", sources, portability);
   return results;
 }
 

@@ -105,6 +105,29 @@ struct BenchRow {
   bool regressed() const { return gain() < -0.1; }
 };
 
+/// What one environment compared: a recipe, a kernel or a function.
+struct PortabilityCheck {
+  std::string name;
+  std::size_t compared = 0;
+  std::size_t same = 0;
+  std::string difference;
+  std::string sha256;  // of all results
+};
+
+/// A compiler, its options, an instruction set and a processor.
+struct EnvironmentRow {
+  std::string name;
+  std::string compiler;
+  double seconds = 0;
+  std::vector<PortabilityCheck> goldens;
+  std::vector<PortabilityCheck> kernels;
+  std::vector<PortabilityCheck> functions;
+
+  /// How its bits differ from what is recorded or defined, or from those of `first`; empty if they
+  /// do not.
+  std::string difference_from(const EnvironmentRow& first) const;
+};
+
 /// What one results file holds, or why it holds nothing.
 template <class Value>
 struct Part {
@@ -123,12 +146,14 @@ struct Results {
   Part<std::vector<GoldenRow>> golden;
   Part<std::vector<MutantRow>> mutants;
   Part<Coverage> coverage;
+  Part<std::vector<EnvironmentRow>> portability;
   Part<std::vector<BenchRow>> bench;
 };
 
-/// Reads parity.json, oracle.json, golden.json, mutants.json, coverage.json and bench.json from
-/// `folder`. A file that is absent, damaged or measured on other sources is a state of its part,
-/// not an error: where a file names its sources and `sources` is not empty, the two must agree.
+/// Reads parity.json, oracle.json, golden.json, mutants.json, coverage.json, portability.json and
+/// bench.json from `folder`. A file that is absent, damaged or measured on other sources is a state
+/// of its part, not an error: where a file names its sources and `sources` is not empty, the two
+/// must agree.
 Results read_results(const std::filesystem::path& folder, const std::string& sources);
 
 /// The axes longer than 1 of a mesh: "dp=2,tp=1,pp=3" -> "dp x pp"; "one rank" if there are none.

@@ -10,6 +10,8 @@ namespace meshparity::report {
 namespace {
 
 constexpr const char* kNothing = "-";
+constexpr const char* kPortabilityTitle =
+    "Other compilers, options, instruction sets and processors";
 
 /// True if a mesh of these axes is trained by `name`, a strategy or a product.
 bool belongs(const std::string& axes, const std::string& name) {
@@ -235,42 +237,88 @@ Section coverage_section(const Coverage& coverage) {
   return section;
 }
 
+/// "12 of 12", over all checks of a kind.
+std::string checks_cell(const std::vector<PortabilityCheck>& checks) {
+  std::size_t compared = 0;
+  std::size_t same = 0;
+  for (const PortabilityCheck& check : checks) {
+    compared += check.compared;
+    same += check.same;
+  }
+  return compared > 0 ? fmt::format("{} of {}", same, compared) : kNothing;
+}
+
+/// How many of the SHA-256 over all results are those of the first environment.
+std::string hashes_cell(const EnvironmentRow& row, const EnvironmentRow& first) {
+  std::size_t hashes = 0;
+  std::size_t same = 0;
+  for (const auto kind :
+       {&EnvironmentRow::goldens, &EnvironmentRow::kernels, &EnvironmentRow::functions}) {
+    const auto& of_first = first.*kind;
+    const auto& checks = row.*kind;
+    hashes += of_first.size();
+    for (std::size_t i = 0; i < std::min(checks.size(), of_first.size()); ++i) {
+      same += checks[i].sha256 == of_first[i].sha256 ? 1 : 0;
+    }
+  }
+  return fmt::format("{} of {}", same, hashes);
+}
+
+Section portability_section(const std::vector<EnvironmentRow>& rows) {
+  Section section;
+  section.title = kPortabilityTitle;
+  section.table.headers = {"environment",      "compiler",         "golden runs", "kernel elements",
+                           "function results", "SHA-256 as first", "seconds",     "same bits"};
+  std::size_t same = 0;
+  for (const EnvironmentRow& row : rows) {
+    const std::string difference = row.difference_from(rows.front());
+    same += difference.empty() ? 1 : 0;
+    section.table.rows.push_back(
+        {row.name, row.compiler.empty() ? kNothing : row.compiler, checks_cell(row.goldens),
+         checks_cell(row.kernels), checks_cell(row.functions), hashes_cell(row, rows.front()),
+         fmt::format("{:.0f}", row.seconds), difference.empty() ? "yes" : "NO: " + difference});
+  }
+  section.failed = same != rows.size();
+  section.summary = fmt::format(
+      "golden traces on one rank and on simulated meshes, kernels against their definition, exp, "
+      "log, tanh and erf; {} of {} environments have the same bits",
+      same, rows.size());
+  return section;
+}
+
 }  // namespace
 
-std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required) {
-  const auto need = [&](const char* part) {
-    return std::find(required.begin(), required.end(), part) != required.end();
-  };
+std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required,
+                                 const std::vector<std::string>& only) {
   std::vector<Section> sections;
-  if (results.parity.present()) {
-    sections.push_back(strategies_section(results));
-    sections.push_back(products_section(results));
-    sections.push_back(distribution_section(results.parity.value));
-  } else {
-    sections.push_back(absent("Every strategy on random recipes and meshes", results.parity,
-                              "./ci/verify", need("parity")));
-  }
-  sections.push_back(results.oracle.present()
-                         ? oracle_section(results.oracle.value)
-                         : absent("One rank against the float64 oracle", results.oracle,
-                                  "./ci/verify", need("oracle")));
-  sections.push_back(results.golden.present() ? golden_section(results.golden.value)
-                                              : absent("Recorded traces", results.golden,
-                                                       "./ci/verify", need("golden")));
-  sections.push_back(results.mutants.present() ? mutants_section(results.mutants.value)
-                                               : absent("Planted bugs", results.mutants,
-                                                        "./ci/mutants", need("mutants")));
-  sections.push_back(results.coverage.present()
-                         ? coverage_section(results.coverage.value)
-                         : absent("Coverage of model, parallel and oracle", results.coverage,
-                                  "./ci/coverage", need("coverage")));
-  if (results.bench.present()) {
-    for (Section& section : bench_sections(results.bench.value)) {
-      sections.push_back(std::move(section));
-    }
-  } else {
-    sections.push_back(absent("Speed", results.bench, "./ci/bench", need("bench")));
-  }
+  const auto names = [](const std::vector<std::string>& list, const std::string& part) {
+    return std::find(list.begin(), list.end(), part) != list.end();
+  };
+  // A part's own sections, or the one that says why there are none.
+  const auto add = [&](const std::string& part, const auto& result, const char* title,
+                       const char* verb, const auto& sections_of_part) {
+    if (!only.empty() && !names(only, part)) return;
+    const auto made = result.present()
+                          ? sections_of_part()
+                          : std::vector{absent(title, result, verb, names(required, part))};
+    sections.insert(sections.end(), made.begin(), made.end());
+  };
+  add("parity", results.parity, "Every strategy on random recipes and meshes", "./ci/verify", [&] {
+    return std::vector{strategies_section(results), products_section(results),
+                       distribution_section(results.parity.value)};
+  });
+  add("oracle", results.oracle, "One rank against the float64 oracle", "./ci/verify",
+      [&] { return std::vector{oracle_section(results.oracle.value)}; });
+  add("golden", results.golden, "Recorded traces", "./ci/verify",
+      [&] { return std::vector{golden_section(results.golden.value)}; });
+  add("mutants", results.mutants, "Planted bugs", "./ci/mutants",
+      [&] { return std::vector{mutants_section(results.mutants.value)}; });
+  add("coverage", results.coverage, "Coverage of model, parallel and oracle", "./ci/coverage",
+      [&] { return std::vector{coverage_section(results.coverage.value)}; });
+  add("portability", results.portability, kPortabilityTitle, "./ci/portability",
+      [&] { return std::vector{portability_section(results.portability.value)}; });
+  add("bench", results.bench, "Speed", "./ci/bench",
+      [&] { return bench_sections(results.bench.value); });
   return sections;
 }
 

@@ -22,8 +22,10 @@ struct Section {
 };
 
 /// The report's parts in reading order. A part named in `required` ("parity", ...) fails when its
-/// results are missing; a damaged file always fails.
-std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required);
+/// results are missing; a damaged file always fails. Parts that a non-empty `only` does not name
+/// are left out.
+std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required,
+                                 const std::vector<std::string>& only);
 
 /// One section for each part of ci/bench. A bar that is not met fails the verb that measured it,
 /// not the report: it says nothing against the proof.

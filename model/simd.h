@@ -21,18 +21,24 @@
 namespace meshparity {
 namespace {
 
+// A tile of the matrix product: rows x 2 vectors of the output, and of each of them so many leaves
+// at once. Their sums fill most of the registers, and leave room for the operands.
 #if defined(__AVX512F__)
 constexpr std::size_t kLanes = 16;
-constexpr std::size_t kTileRows = 7;  // 28 of 32 registers hold sums
+constexpr std::size_t kTileRows = 7;
+constexpr std::size_t kTileLeaves = 2;
 #elif defined(__AVX2__)
 constexpr std::size_t kLanes = 8;
-constexpr std::size_t kTileRows = 3;  // 12 of 16
+constexpr std::size_t kTileRows = 6;
+constexpr std::size_t kTileLeaves = 1;
 #elif defined(MESHPARITY_NEON)
 constexpr std::size_t kLanes = 4;
-constexpr std::size_t kTileRows = 4;  // 16 of 32
+constexpr std::size_t kTileRows = 4;
+constexpr std::size_t kTileLeaves = 2;
 #else
 constexpr std::size_t kLanes = 4;
 constexpr std::size_t kTileRows = 1;
+constexpr std::size_t kTileLeaves = 1;
 #endif
 
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));

@@ -7,8 +7,9 @@
 // the width of the vectors nor the shape of a tile can change a sum.
 //
 //     tile:      kTileRows x 2 vectors of the output
-//     one leaf:  `grain` fused multiply-adds on each of them, in registers; two neighbouring leaves
-//                are added side by side, so that half of the tree never leaves the registers
+//     one leaf:  `grain` fused multiply-adds on each of them, in registers; where there are enough
+//                of those, two neighbouring leaves are added side by side, so that half of the tree
+//                never leaves the registers
 //     the tree:  a small stack of tiles, merged by a binary counter
 
 #include <utility>
@@ -19,7 +20,6 @@ namespace meshparity {
 namespace {
 
 constexpr std::size_t kTileVectors = 2;
-constexpr std::size_t kTileLeaves = 2;
 constexpr std::size_t kMergeDepth = 48;  // of the binary counter: more leaves than memory can hold
 
 /// `count` tiles below each other.
@@ -117,34 +117,36 @@ void compute_tiles(const TileColumn& tiles) {
   for (std::size_t i = 0; i < column.count; ++i) {
     const float* left = first_left;
     const float* right = column.right;
-    Node<Rows, Vectors> node[kTileLeaves];
+    Node<Rows, Vectors> node;
     std::size_t depth = 0;
     std::size_t rest = column.terms;
     for (std::size_t leaves = 0;;) {
       std::size_t number;  // of this node among those of its size, from 1
       std::size_t terms = column.grain < rest ? column.grain : rest;
-      if (rest / kTileLeaves >= column.grain) {
-        add_leaves<kTileLeaves>(left, left_row_stride, column.left_term_stride, right,
-                                column.right_term_stride, column.right_second, terms, node);
-        node[1].merge_behind(node[0]);
-        terms *= kTileLeaves;
-        leaves += kTileLeaves;
-        number = leaves / kTileLeaves;
+      if (kTileLeaves == 2 && rest / 2 >= column.grain) {
+        Node<Rows, Vectors> leaf[2];
+        add_leaves<2>(left, left_row_stride, column.left_term_stride, right,
+                      column.right_term_stride, column.right_second, terms, leaf);
+        leaf[1].merge_behind(leaf[0]);
+        node = leaf[1];
+        terms *= 2;
+        leaves += 2;
+        number = leaves / 2;
       } else {
         add_leaves<1>(left, left_row_stride, column.left_term_stride, right,
-                      column.right_term_stride, column.right_second, terms, &node[1]);
+                      column.right_term_stride, column.right_second, terms, &node);
         number = ++leaves;
       }
       left += terms * column.left_term_stride;
       right += terms * column.right_term_stride;
       rest -= terms;
       // Two equal neighbours merge: as often as the node's number can be halved.
-      for (; number % 2 == 0; number /= 2) node[1].merge_behind(stack[--depth]);
+      for (; number % 2 == 0; number /= 2) node.merge_behind(stack[--depth]);
       if (rest == 0) break;
-      stack[depth++] = node[1];
+      stack[depth++] = node;
     }
-    while (depth > 0) node[1].merge_behind(stack[--depth]);
-    finish(column, node[1], output);
+    while (depth > 0) node.merge_behind(stack[--depth]);
+    finish(column, node, output);
     first_left += column.left_tile_stride;
     output += Rows * column.output_row_stride;
   }

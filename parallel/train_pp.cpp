@@ -95,8 +95,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const std::vector<Run> microbatches = shares_of(all_leaves, how.microbatches);
   const std::size_t max_samples = most_samples(recipe, microbatches);
 
-  const Layers layers =
-      make_layers(std::span(model).subspan(my_layers.begin, my_layers.size()));
+  const Layers layers = make_layers(std::span(model).subspan(my_layers.begin, my_layers.size()));
   Parameters parameters(layers);
   parameters.fill(run.initial);
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});

@@ -56,6 +56,16 @@ std::map<std::string, std::string> good_results() {
       {"coverage.json",
        R"({"sources": "abc", "lines": 98.1, "branches": 87.0, "floor_lines": 97, "floor_branches": 85,
            "files": {"parallel/train_dp.cpp": 99.2}})"},
+      {"portability.json",
+       R"({"sources": "abc", "environments": [
+            {"name": "g++ -O0", "compiler": "gcc 12.2", "seconds": 20,
+             "goldens": [{"name": "mlc", "compared": 3, "same": 3, "difference": "", "sha256": "a0"}],
+             "kernels": [{"name": "transpose", "compared": 70, "same": 70, "difference": "", "sha256": "b0"}],
+             "functions": [{"name": "exp", "compared": 800, "same": 800, "difference": "", "sha256": "c0"}]},
+            {"name": "g++ -O2, s390x", "compiler": "gcc 12.2", "seconds": 50,
+             "goldens": [{"name": "mlc", "compared": 3, "same": 3, "difference": "", "sha256": "a0"}],
+             "kernels": [{"name": "transpose", "compared": 70, "same": 70, "difference": "", "sha256": "b0"}],
+             "functions": [{"name": "exp", "compared": 800, "same": 800, "difference": "", "sha256": "c0"}]}]})"},
       {"bench.json",
        R"({"sources": "abc", "ratios": [
             {"part": "products", "name": "wide, forward", "ratio": 0.961, "bar": 0.8,
@@ -111,14 +121,14 @@ Ended report_with(const std::string& name, const std::string& from, const std::s
 TEST(Report, ShowsEveryPartOfGoodResults) {
   const Folder folder(good_results());
   const Ended ended = folder.report(
-      {"--require", "parity,oracle,golden,mutants,coverage,bench", "--sources", "abc"});
+      {"--require", "parity,oracle,golden,mutants,coverage,portability,bench", "--sources", "abc"});
   EXPECT_EQ(ended.status, 0) << ended.output;
   EXPECT_TRUE(ended.says("512 random simulated cases and 12 under Open MPI, all bit-equal"))
       << ended.output;
-  for (const char* text :
-       {"train_dp", "1-12", "dp x tp", "0.31", "1 mesh", "1 caught", "99.2 %",
-        "23457 simulated cases/minute", "mlc", "0.21", "14 of 14", "1 of 1 caught",
-        "lines 98.1 % (floor 97 %)", "one core: 1 of 1 bars met"}) {
+  for (const char* text : {"train_dp", "1-12", "dp x tp", "0.31", "1 mesh", "1 caught", "99.2 %",
+                           "23457 simulated cases/minute", "mlc", "0.21", "14 of 14",
+                           "1 of 1 caught", "lines 98.1 % (floor 97 %)", "g++ -O2, s390x",
+                           "70 of 70", "2 of 2 environments", "one core: 1 of 1 bars met"}) {
     EXPECT_TRUE(ended.says(text)) << "no '" << text << "' in\n" << ended.output;
   }
   const std::string html = folder.read("report.html");
@@ -171,6 +181,46 @@ TEST(Report, FailsWhatFailed) {
   EXPECT_EQ(report_with("coverage.json", "87.0", "84.9").status, 1);
 }
 
+TEST(Report, FailsAnEnvironmentWithOtherBits) {
+  const Ended recorded = report_with("portability.json", R"("same": 3, "difference": "")",
+                                     R"("same": 2, "difference": "step 12: loss")");
+  EXPECT_EQ(recorded.status, 1);
+  EXPECT_TRUE(recorded.says("NO: step 12: loss")) << recorded.output;
+  // The first environment is what the others are compared with.
+  const Ended others = report_with("portability.json", R"("sha256": "c0")", R"("sha256": "c1")");
+  EXPECT_EQ(others.status, 1);
+  EXPECT_TRUE(others.says("2 of 3")) << others.output;
+  EXPECT_TRUE(others.says("NO: exp gives other bits")) << others.output;
+  EXPECT_TRUE(others.says("1 of 2 environments")) << others.output;
+  const Ended nothing = report_with("portability.json", R"("compared": 70, "same": 70)",
+                                    R"("compared": 0, "same": 0)");
+  EXPECT_TRUE(nothing.says("NO: transpose compared nothing")) << nothing.output;
+}
+
+TEST(Report, FailsAnEnvironmentWithoutResults) {
+  auto files = good_results();
+  files["portability.json"] =
+      replaced(files["portability.json"], R"("environments": [)",
+               R"("environments": [{"name": "clang++ -O2", "compiler": "", "seconds": 0,
+                           "goldens": [], "kernels": [], "functions": []},)");
+  const Ended ended = Folder(files).report();
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(ended.says("NO: no results")) << ended.output;
+}
+
+TEST(Report, ShowsOnePartAlone) {
+  auto files = good_results();
+  files["parity.json"] = replaced(files["parity.json"], "0.31", "1.01");
+  const Folder folder(files);
+  const Ended ended = folder.report({"--only", "portability"});
+  EXPECT_EQ(ended.status, 0) << ended.output;
+  EXPECT_TRUE(ended.says("g++ -O2, s390x")) << ended.output;
+  EXPECT_FALSE(ended.says("train_dp")) << ended.output;
+  EXPECT_EQ(folder.read("report.md"), "");
+  files.erase("portability.json");
+  EXPECT_EQ(Folder(files).report({"--only", "portability"}).status, 1);
+}
+
 TEST(Report, SaysWhatFailed) {
   const Ended ended = report_with("parity.json", "\"bit_equal\": 300", "\"bit_equal\": 299");
   EXPECT_TRUE(ended.says("FAILED: Every product")) << ended.output;
@@ -212,7 +262,8 @@ TEST(Report, AnswersBadUsageWithTwo) {
 
 RC_GTEST_PROP(Report, FailsOnAnyTruncatedFile, ()) {
   auto files = good_results();
-  auto& [name, text] = *std::next(files.begin(), *rc::gen::inRange<long>(0, 6));
+  const auto count = static_cast<long>(files.size());
+  auto& [name, text] = *std::next(files.begin(), *rc::gen::inRange<long>(0, count));
   text.resize(*rc::gen::inRange<std::size_t>(0, text.size() - 1));
   const Ended ended = Folder(files).report();
   RC_ASSERT(ended.status == 1);

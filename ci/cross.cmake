@@ -1,0 +1,8 @@
+# Toolchain file: compiles for the processor of the GNU triple MESHPARITY_TRIPLE (s390x-linux-gnu, ...), into
+# static programs that QEMU's user mode can run.
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES MESHPARITY_TRIPLE)
+string(REGEX REPLACE "-.*" "" CMAKE_SYSTEM_PROCESSOR "${MESHPARITY_TRIPLE}")
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_CXX_COMPILER ${MESHPARITY_TRIPLE}-g++)
+set(CMAKE_EXE_LINKER_FLAGS_INIT -static)
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-${CMAKE_SYSTEM_PROCESSOR})

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+/// What must be the same bits whatever the processor, the compiler and its options: each check
+/// compares what can be compared on the spot, and sums up the rest in a SHA-256 that other machines
+/// compare with theirs.
+namespace meshparity {
+
+/// One check, and how many of its comparisons found the same bits.
+struct PortabilityCheck {
+  std::string name;
+  std::size_t compared = 0;
+  std::size_t same = 0;
+  std::string difference;  ///< the first one; empty if there is none
+  std::string sha256;      ///< of all results
+
+  bool proven() const { return compared > 0 && same == compared; }
+};
+
+/// Every golden recipe on one rank and on two simulated meshes, each against the recorded trace.
+/// One check for each recipe; its SHA-256 is of the trained parameters as safetensors files.
+std::vector<PortabilityCheck> check_portable_goldens(const std::string& golden_dir);
+
+/// Every kernel, on shapes, strides, grains and values drawn from Philox, against its definition
+/// written out.
+std::vector<PortabilityCheck> check_portable_kernels();
+
+/// exp, log, tanh and erf on about a million floats of all kinds: the loop that the compiler may
+/// vectorise against calls.
+std::vector<PortabilityCheck> check_portable_functions();
+
+/// Floats as bytes that are the same on every machine: little-endian, and every NaN the same.
+std::string portable_bytes(std::span<const float> values);
+
+}  // namespace meshparity
