@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <numeric>
+#include <stdexcept>
 
 #include "ci/benchmarks/measurement.h"
 #include "ci/benchmarks/on_ranks.h"
@@ -61,37 +64,64 @@ class Sum {
   Reducer reducer_;
 };
 
-using Operation = void (Sum::*)();
+/// The transport's own call and nothing around it: what native reductions rest on.
+class Transport {
+ public:
+  Transport(std::size_t width, Comm& world) : world_(world), values_(width), mine_(width) {
+    for (const Run& share : shares_of({0, width}, world.size())) counts_.push_back(share.size());
+  }
+
+  void reduce_scatter() {
+    world_.native_reduce_scatter(values_, std::span(mine_).first(counts_[world_.rank()]), counts_);
+  }
+  void all_reduce() { world_.native_all_reduce(values_); }
+
+ private:
+  Comm& world_;
+  std::vector<float> values_;
+  std::vector<float> mine_;
+  std::vector<std::size_t> counts_;
+};
+
+struct Operation {
+  const char* name;
+  void (Sum::*on_sums)();
+  void (Transport::*alone)();
+};
 
 /// Small whole numbers have exact sums, so both ways must give the same.
-void require_same_sums(Sum& canonical, Sum& native, Operation operation) {
-  (canonical.*operation)();
-  (native.*operation)();
+void require_same_sums(Sum& canonical, Sum& native, const Operation& operation) {
+  (canonical.*operation.on_sums)();
+  (native.*operation.on_sums)();
   if (!std::ranges::equal(canonical.total(), native.total())) {
     throw std::runtime_error("canonical and native sums of whole numbers differ");
   }
 }
 
-void measure(const std::string& name, Operation operation, std::size_t width, std::size_t calls,
-             Comm& world) {
+void measure(const Operation& operation, std::size_t width, std::size_t calls, Comm& world) {
   Sum canonical(Reduction::canonical, width, world);
   Sum native(Reduction::native, width, world);
+  Transport transport(width, world);
   require_same_sums(canonical, native, operation);
-  std::vector<double> seconds[2];
+  const std::array<Action, 3> contestants = {[&] { (canonical.*operation.on_sums)(); },
+                                             [&] { (native.*operation.on_sums)(); },
+                                             [&] { (transport.*operation.alone)(); }};
+  std::array<std::vector<double>, 3> seconds;
   for (std::size_t round = 0; round < kRounds; ++round) {
-    // Who goes first changes, as in every paired measurement.
-    for (const std::size_t turn : {round % 2, (round + 1) % 2}) {
-      Sum& sum = turn == 0 ? canonical : native;
-      seconds[turn].push_back(seconds_of([&] { (sum.*operation)(); }, calls, world));
+    // Another one goes first each time, as in every paired measurement.
+    for (std::size_t turn = 0; turn < contestants.size(); ++turn) {
+      const std::size_t c = (round + turn) % contestants.size();
+      seconds[c].push_back(seconds_of(contestants[c], calls, world));
     }
   }
   if (world.rank() != 0) return;
-  print({"collectives",
-         fmt::format("{}, {} KiB, {} ranks, canonical / native", name, width * sizeof(float) / 1024,
-                     world.size()),
-         paired_ratio(seconds[0], seconds[1]), 1.0, Good::below,
-         fmt::format("{:.1f} us; native {:.1f}", 1e6 * median(seconds[0]),
-                     1e6 * median(seconds[1]))});
+  print(
+      {"collectives",
+       fmt::format("{}, {} KiB, {} ranks", operation.name, width * sizeof(float) / 1024,
+                   world.size()),
+       paired_ratio(seconds[0], seconds[1]), 1.0, Good::below,
+       fmt::format("{:.1f} us; native {:.1f}, the transport's call alone {:.1f}",
+                   1e6 * median(seconds[0]), 1e6 * median(seconds[1]), 1e6 * median(seconds[2]))});
 }
 
 }  // namespace
@@ -101,8 +131,9 @@ void measure_collectives(Comm& world) {
   constexpr std::size_t kLarge = std::size_t{4} * 1024 * 1024 / sizeof(float);
   for (const auto& [width, calls] : {std::pair{kSmall, 100}, std::pair{kLarge, 4}}) {
     const auto times = static_cast<std::size_t>(calls);
-    measure("all_reduce", &Sum::all_reduce, width, times, world);
-    measure("reduce_scatter", &Sum::reduce_scatter, width, times, world);
+    measure({"all_reduce", &Sum::all_reduce, &Transport::all_reduce}, width, times, world);
+    measure({"reduce_scatter", &Sum::reduce_scatter, &Transport::reduce_scatter}, width, times,
+            world);
   }
 }
 

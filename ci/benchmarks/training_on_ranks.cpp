@@ -67,8 +67,7 @@ void measure_scaling(const Workload& workload, double bar, Comm& world) {
     pairs.add(one_rank, mesh);
   }
   if (!is_root) return;
-  pairs.print_ratio("scaling",
-                    fmt::format("{}, one rank / dp={}, same bits", workload.name, world.size()),
+  pairs.print_ratio("scaling", fmt::format("{}, dp={}, the same bits", workload.name, world.size()),
                     bar, Good::above);
 }
 
@@ -86,8 +85,7 @@ void measure_reductions(const Workload& workload, const Mesh& mesh, Comm& world)
     pairs.add(canonical, train(Reduction::native));
   }
   if (world.rank() != 0) return;
-  pairs.print_ratio("reductions",
-                    fmt::format("{}, {}, canonical / native", workload.name, to_string(mesh)), 1.05,
+  pairs.print_ratio("reductions", fmt::format("{}, {}", workload.name, to_string(mesh)), 1.05,
                     Good::below);
 }
 
