@@ -25,12 +25,11 @@ double fma_chains(std::size_t steps) {
   Vector sums[kChains];
   for (Vector& sum : sums) sum = filled(0.0F);
   for (std::size_t step = 0; step < steps; ++step) {
-    for (std::size_t chain = 0; chain < kChains; ++chain) {
-      sums[chain] = fma(sums[chain], factor, term);
-    }
+    for (Vector& sum : sums) sum = fma(sum, factor, term);
   }
   for (Vector& sum : sums) asm volatile("" : : "x"(sum));
-  return 2.0 * static_cast<double>(steps * kChains * (sizeof(Vector) / sizeof(float)));
+  constexpr std::size_t lanes = sizeof(Vector) / sizeof(float);
+  return 2.0 * static_cast<double>(steps * kChains * lanes);
 }
 
 }  // namespace

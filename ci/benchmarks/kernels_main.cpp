@@ -7,18 +7,27 @@
 
 #include "ci/benchmarks/products.h"
 
-int main(int argc, char** argv) {
-  using namespace meshparity::bench;
+namespace meshparity::bench {
+namespace {
+
+int run(const std::string& part, const std::string& filter) {
   const std::map<std::string, void (*)(const std::string&)> parts = {
       {"products", measure_products}, {"tree", measure_tree}, {"peak", measure_peak}};
-  const auto part = parts.find(argc > 1 ? argv[1] : "");
-  if (part == parts.end() || argc > 3) {
+  const auto measure = parts.find(part);
+  if (measure == parts.end()) {
     std::cerr << "usage: bench-kernels products | tree | peak [PART OF A NAME]\n";
     return 2;
   }
+  measure->second(filter);
+  return 0;
+}
+
+}  // namespace
+}  // namespace meshparity::bench
+
+int main(int argc, char** argv) {
   try {
-    part->second(argc > 2 ? argv[2] : "");
-    return 0;
+    return meshparity::bench::run(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "");
   } catch (const std::exception& error) {
     std::cerr << std::string("error: ") + error.what() + "\n";
     return 1;

@@ -44,7 +44,7 @@ void require_same_product(const Peer& peer, ProductData& data, const Product& pr
   const std::vector<float> ours(data.output().begin(), data.output().end());
   std::fill_n(data.operands().output, ours.size(), std::nanf(""));
   peer.multiply();
-  const double terms = static_cast<double>(product.terms);
+  const auto terms = static_cast<double>(product.terms);
   const double unit = std::ldexp(1.0, -24);
   const double bound = 2 * terms * terms * unit / (1 - terms * unit);
   for (std::size_t i = 0; i < ours.size(); ++i) {

@@ -53,20 +53,23 @@ void measure(const Workload& workload, const Torch& torch, std::size_t torch_ste
          fmt::format("{:.1f} steps/s; PyTorch {:.1f}", 1 / median(ours), 1 / median(theirs))});
 }
 
+int run(const std::vector<std::string>& arguments) {
+  if (arguments.size() != 3) {
+    std::cerr << "usage: bench-trainers CORPUS PYTHON TORCH_SCRIPT\n";
+    return 2;
+  }
+  const Torch torch{arguments[1], arguments[2]};
+  measure(default_workload(arguments[0], 20'000), torch, 4'000, 5);
+  measure(wide_workload(arguments[0], 60), torch, 60, 1.1);
+  return 0;
+}
+
 }  // namespace
 }  // namespace meshparity::bench
 
 int main(int argc, char** argv) {
-  using namespace meshparity::bench;
-  if (argc != 4) {
-    std::cerr << "usage: bench-trainers CORPUS PYTHON TORCH_SCRIPT\n";
-    return 2;
-  }
   try {
-    const Torch torch{argv[2], argv[3]};
-    measure(default_workload(argv[1], 20'000), torch, 4'000, 5);
-    measure(wide_workload(argv[1], 60), torch, 60, 1.1);
-    return 0;
+    return meshparity::bench::run({argv + 1, argv + argc});
   } catch (const std::exception& error) {
     std::cerr << std::string("error: ") + error.what() + "\n";
     return 1;

@@ -14,7 +14,7 @@ void measure(const Product& product) {
   ProductData data(product);
   std::vector<Action> contestants = {[&] { data.multiply(product.terms); }};
   for (const std::size_t grain : grains) {
-    contestants.push_back([&data, grain] { data.multiply(grain); });
+    contestants.emplace_back([&data, grain] { data.multiply(grain); });
   }
   const auto seconds = paired_seconds(contestants);
   for (std::size_t g = 0; g < std::size(grains); ++g) {
