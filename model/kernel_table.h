@@ -45,6 +45,7 @@ struct KernelTable {
   void (*finish)(std::size_t rows, std::size_t columns, const float* bias, bool relu,
                  float* matrix);
   void (*relu_backward)(std::size_t size, const float* output, float* gradient);
+  void (*add)(std::size_t size, const float* a, const float* b, float* output);
   void (*add_rows)(std::size_t rows, std::size_t columns, const float* matrix, float* sums);
   void (*gather_rows)(std::size_t rows, std::size_t columns, const float* table,
                       const std::int32_t* indices, float* output);

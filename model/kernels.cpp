@@ -92,6 +92,11 @@ void relu_backward(std::span<const float> output, std::span<float> gradient) {
   kernel_table().relu_backward(output.size(), output.data(), gradient.data());
 }
 
+void add(std::span<const float> a, std::span<const float> b, std::span<float> output) {
+  require(a.size() == output.size() && b.size() == output.size(), "add");
+  kernel_table().add(output.size(), a.data(), b.data(), output.data());
+}
+
 void add_rows(std::span<const float> matrix, std::size_t rows, std::span<float> sums) {
   require(matrix.size() == rows * sums.size(), "add_rows");
   kernel_table().add_rows(rows, sums.size(), matrix.data(), sums.data());

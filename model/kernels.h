@@ -47,6 +47,9 @@ void apply_epilogue(const Epilogue& epilogue, std::size_t rows, std::span<float>
 /// gradient = output > 0 ? gradient : +0, in place, given what the ReLU gave.
 void relu_backward(std::span<const float> output, std::span<float> gradient);
 
+/// output = a + b.
+void add(std::span<const float> a, std::span<const float> b, std::span<float> output);
+
 /// sums (width) += each of `rows` rows, in order: one leaf of a plain canonical sum.
 void add_rows(std::span<const float> matrix, std::size_t rows, std::span<float> sums);
 

@@ -30,6 +30,12 @@ void relu_backward(std::size_t size, const float* output, float* gradient) {
   });
 }
 
+void add(std::size_t size, const float* a, const float* b, float* output) {
+  for_each_vector(size, [&](std::size_t i, auto lanes) {
+    lanes.store(output + i, lanes.load(a + i) + lanes.load(b + i));
+  });
+}
+
 void add_rows(std::size_t rows, std::size_t columns, const float* matrix, float* sums) {
   for_each_vector(columns, [&](std::size_t c, auto lanes) {
     Vector sum = lanes.load(sums + c);

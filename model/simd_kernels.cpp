@@ -16,6 +16,7 @@ constexpr KernelTable MESHPARITY_TABLE_OF(MESHPARITY_ISA) = {
     .product_scratch = product_scratch,
     .finish = finish_rows,
     .relu_backward = relu_backward,
+    .add = add,
     .add_rows = add_rows,
     .gather_rows = gather_rows,
     .scatter_add_rows = scatter_add_rows,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
 #include "model/kernels.h"
@@ -9,7 +10,8 @@
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kBlock = 2048;  // elements that are added up together
+constexpr std::size_t kBlock = 2048;     // elements that are added up together
+constexpr std::size_t kPiece = 1 << 16;  // elements in a message: they stay in the cache
 
 std::size_t node_count(Run run, std::size_t leaves) {
   std::size_t count = 0;
@@ -51,7 +53,21 @@ void push_as_nodes(Run run, std::size_t leaves, PartialSum& target) {
   });
 }
 
-constexpr int kNodeTag = 0;  // messages of one pair of ranks arrive in the order they were sent
+bool lies_in(Run node, Run whole) { return node.begin >= whole.begin && node.end <= whole.end; }
+
+/// The pieces in which `size` elements travel.
+std::size_t piece_count(std::size_t size) { return (size + kPiece - 1) / kPiece; }
+
+template <typename Visit>
+void for_each_piece(std::size_t size, Visit visit) {
+  for (std::size_t begin = 0; begin < size; begin += kPiece) {
+    visit(Run{begin, std::min(begin + kPiece, size)});
+  }
+}
+
+// Messages of one pair of ranks and one tag arrive in the order they were sent.
+constexpr int kNodeTag = 0;
+constexpr int kSumTag = 1;
 
 }  // namespace
 
@@ -59,104 +75,173 @@ Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves)
     : group_(group),
       reduction_(reduction),
       leaves_(leaves),
-      block_(leaves, Run{}, 0),
+      scratch_(std::bit_width(leaves) * kBlock),
       counts_(group.size()) {}
 
 void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   const Run whole = union_of(runs);
-  if (std::find(unions_.begin(), unions_.end(), whole) == unions_.end()) unions_.push_back(whole);
-  block_ = PartialSum(leaves_, unions_, kBlock);
 
   std::size_t nodes = 0;
   for (const Run run : runs) nodes += node_count(run, leaves_);
   const std::size_t mine = node_count(runs[group_.rank()], leaves_);
-  const std::size_t share = share_of(width, group_.size(), group_.rank()).size();
+  const std::size_t others = group_.size() - 1;
+  // The first rank's share is the largest.
+  const std::size_t share = share_of(width, group_.size(), 0).size();
   const auto grow = [](auto& buffer, std::size_t size) {
     buffer.reserve(std::max(buffer.capacity(), size));
   };
   grow(sources_, nodes);
-  grow(requests_, (nodes - mine) + (group_.size() - 1) * mine);
-  incoming_.resize(std::max(incoming_.size(), (nodes - mine) * share));
+  grow(nodes_, node_count(whole, leaves_));
+  for (std::size_t i = 0; i < 2; ++i) {
+    grow(arrivals_[i], nodes - mine);
+    incoming_[i].resize(std::max(incoming_[i].size(), (nodes - mine) * std::min(share, kPiece)));
+  }
+  grow(departures_, piece_count(share) * others * mine);
+  grow(gathers_, others * 2);
   if (reduction_ == Reduction::native) {
     collapsed_.resize(std::max(collapsed_.size(), width));
   }
 }
 
-Run Reducer::my_share() const { return share_of(mine_->width(), group_.size(), group_.rank()); }
+Run Reducer::share_of_rank(std::size_t rank) const {
+  return share_of(mine_->width(), group_.size(), rank);
+}
+
+template <typename Visit>
+void Reducer::for_each_other(Visit visit) const {
+  for (std::size_t i = 1; i < group_.size(); ++i) visit((group_.rank() + i) % group_.size());
+}
+
+std::size_t Reducer::pieces() const { return piece_count(share_of_rank(group_.rank()).size()); }
+
+Run Reducer::piece_of(std::size_t step) const {
+  const std::size_t begin = step % pieces() * kPiece;
+  return {begin, std::min(begin + kPiece, share_of_rank(group_.rank()).size())};
+}
 
 void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite site) {
   mine_ = &mine;
   runs_ = runs;
   if (reduction_ == Reduction::native) return;
-  const std::size_t ranks = group_.size();
-  const Run share = my_share();
+  nodes_.clear();
+  for_each_node(union_of(runs), leaves_, [&](Run node) { nodes_.push_back(node); });
   sources_.clear();
-  std::size_t arrived = 0;
-  for (std::size_t r = 0; r < ranks; ++r) {
-    std::size_t index = 0;
-    for_each_node(runs[r], leaves_, [&](Run node) {
-      if (r == group_.rank()) {
-        sources_.push_back({node, mine.values(index++).subspan(share.begin, share.size())});
-        return;
-      }
-      const std::span<float> place = std::span(incoming_).subspan(arrived, share.size());
-      arrived += share.size();
-      sources_.push_back({node, place});
-      if (!place.empty()) requests_.push_back(group_.irecv(place, r, kNodeTag, site));
+  const Run share = share_of_rank(group_.rank());
+  for (std::size_t r = 0; r < group_.size(); ++r) {
+    for_each_node(runs[r], leaves_, [&, index = std::size_t{0}](Run node) mutable {
+      const bool own = r == group_.rank();
+      sources_.push_back(
+          {node, r, own ? mine.values(index++).data() + share.begin : nullptr, nullptr});
     });
   }
-  // Everyone begins with another receiver.
-  for (std::size_t i = 1; i < ranks; ++i) {
-    const std::size_t to = (group_.rank() + i) % ranks;
-    const Run part = share_of(mine.width(), ranks, to);
-    for (std::size_t node = 0; node < mine.nodes().size() && !part.empty(); ++node) {
-      const auto values = mine.values(node).subspan(part.begin, part.size());
-      requests_.push_back(group_.isend(values, to, kNodeTag, site));
-    }
+  receive(0, site);
+  for (const Run node : nodes_) {
+    for_each_piece(share_of_rank(0).size(), [&](Run piece) {
+      for (std::size_t i = 0; i < mine.nodes().size(); ++i) {
+        if (!lies_in(mine.nodes()[i], node)) continue;
+        for_each_other([&](std::size_t to) {
+          const Run part = share_of_rank(to);
+          const Run sent{part.begin + piece.begin, std::min(part.begin + piece.end, part.end)};
+          if (sent.begin >= sent.end) return;
+          const auto values = mine.values(i).subspan(sent.begin, sent.size());
+          departures_.push_back(group_.isend(values, to, kNodeTag, site));
+        });
+      }
+    });
   }
 }
 
-void Reducer::wait_for_all(CallSite site) {
-  for (Request& request : requests_) group_.wait(request, site);
-  requests_.clear();
+void Reducer::receive(std::size_t step, CallSite site) {
+  if (step >= nodes_.size() * pieces()) return;
+  const std::size_t size = piece_of(step).size();
+  std::span<float> rest = incoming_[step % 2];
+  for (const Source& source : sources_) {
+    if (source.rank == group_.rank() || !lies_in(source.node, node_of(step))) continue;
+    arrivals_[step % 2].push_back(group_.irecv(rest.first(size), source.rank, kNodeTag, site));
+    rest = rest.subspan(size);
+  }
 }
 
-void Reducer::add_up(Run node, std::span<float> sum) {
-  // Block by block, so that the tree stays in the cache: the sources are read once and the sum is
-  // written once.
+void Reducer::wait_for(std::vector<Request>& requests, CallSite site) {
+  for (Request& request : requests) group_.wait(request, site);
+  requests.clear();
+}
+
+void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
+  receive(step + 1, site);
+  wait_for(arrivals_[step % 2], site);
+  const Run node = node_of(step);
+  const float* arrived = incoming_[step % 2].data();
+  std::size_t first_source = 0;
+  while (!lies_in(sources_[first_source].node, node)) ++first_source;
+  for (std::size_t i = first_source; i < sources_.size() && lies_in(sources_[i].node, node); ++i) {
+    Source& source = sources_[i];
+    if (source.own != nullptr) {
+      source.piece = source.own + piece_of(step).begin;
+    } else {
+      source.piece = arrived;
+      arrived += sum.size();
+    }
+  }
+  // Block by block, so that the inner nodes of the tree stay in the cache: the sources are read
+  // once and the sum is written once.
   for (std::size_t begin = 0; begin < sum.size(); begin += kBlock) {
     const std::size_t size = std::min(kBlock, sum.size() - begin);
-    block_.start(node, size);
-    for (const Source& source : sources_) {
-      if (source.node.begin < node.begin || source.node.end > node.end) continue;
-      block_.push(source.node, source.values.subspan(begin, size));
-    }
-    std::ranges::copy(block_.values(0), sum.subspan(begin, size).begin());
+    std::size_t source = first_source;
+    float* const block = sum.data() + begin;
+    const float* const result =
+        node_sum(node, {begin, begin + size}, source, block, scratch_.data());
+    if (result != block) std::copy_n(result, size, block);
   }
+}
+
+const float* Reducer::node_sum(Run node, Run block, std::size_t& source, float* sum,
+                               float* scratch) const {
+  if (sources_[source].node == node) return sources_[source++].piece + block.begin;
+  const std::size_t half = node.begin + std::bit_floor(node.size() - 1);
+  const float* const left = node_sum({node.begin, half}, block, source, sum, scratch);
+  const float* const right = node_sum({half, node.end}, block, source, scratch, scratch + kBlock);
+  add({left, block.size()}, {right, block.size()}, {sum, block.size()});
+  return sum;
 }
 
 void Reducer::finish_reduce_scatter(PartialSum& chunk, CallSite site) {
   if (reduction_ == Reduction::native) return native_reduce_scatter(chunk, site);
-  wait_for_all(site);
-  for_each_node(union_of(runs_), leaves_, [&](Run node) {
-    add_up(node, chunk.next());
+  std::size_t step = 0;
+  for (const Run node : nodes_) {
+    const std::span<float> sum = chunk.next();
+    for_each_piece(sum.size(), [&](Run piece) {
+      add_up(step++, sum.subspan(piece.begin, piece.size()), site);
+    });
     chunk.push(node.size());
-  });
+  }
+  wait_for(departures_, site);
 }
 
 void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
   if (reduction_ == Reduction::native) return native_all_reduce(whole, site);
-  wait_for_all(site);
-  const Run share = my_share();
-  for (std::size_t r = 0; r < counts_.size(); ++r) {
-    counts_[r] = share_of(mine_->width(), counts_.size(), r).size();
-  }
-  for_each_node(union_of(runs_), leaves_, [&](Run node) {
+  std::size_t step = 0;
+  for (const Run node : nodes_) {
     const std::span<float> values = whole.next();
-    add_up(node, values.subspan(share.begin, share.size()));
-    group_.all_gather_in_place(values, counts_, site);
+    const auto part_of = [&](std::size_t rank) {
+      const Run part = share_of_rank(rank);
+      return values.subspan(part.begin, part.size());
+    };
+    for_each_other([&](std::size_t from) {
+      if (part_of(from).empty()) return;
+      gathers_.push_back(group_.irecv(part_of(from), from, kSumTag, site));
+    });
+    const std::span<float> mine = part_of(group_.rank());
+    for_each_piece(mine.size(), [&](Run piece) {
+      add_up(step++, mine.subspan(piece.begin, piece.size()), site);
+    });
+    for_each_other([&](std::size_t to) {
+      if (!mine.empty()) gathers_.push_back(group_.isend(mine, to, kSumTag, site));
+    });
+    wait_for(gathers_, site);
     whole.push(node.size());
-  });
+  }
+  wait_for(departures_, site);
 }
 
 void Reducer::reduce_scatter(const PartialSum& mine, std::span<const Run> runs, PartialSum& chunk,

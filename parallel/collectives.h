@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -38,8 +39,8 @@ class Reducer {
   /// its nodes are pushed onto `chunk`.
   void finish_reduce_scatter(PartialSum& chunk, CallSite site = CallSite::here());
 
-  /// Collective. Everyone is left with all elements: their owners add them up, then all gather
-  /// them. The nodes are pushed onto `whole`.
+  /// Collective. Everyone is left with all elements: their owners add them up and send them to all
+  /// others. The nodes are pushed onto `whole`.
   void finish_all_reduce(PartialSum& whole, CallSite site = CallSite::here());
 
   /// Both halves at once.
@@ -49,16 +50,32 @@ class Reducer {
                   CallSite site = CallSite::here());
 
  private:
-  /// A rank's node of the elements this rank owns: its own, or where it arrives.
+  /// A rank's node, as far as this rank owns its elements.
   struct Source {
     Run node;
-    std::span<const float> values;
+    std::size_t rank = 0;
+    const float* own = nullptr;    // where this rank's share of its own node begins
+    const float* piece = nullptr;  // where the piece being added up begins
   };
 
-  Run my_share() const;
-  void wait_for_all(CallSite site);
-  /// The node of the sum over all runs, from the sources inside it.
-  void add_up(Run node, std::span<float> sum);
+  /// The elements that a rank owns.
+  Run share_of_rank(std::size_t rank) const;
+  /// Calls `visit` with every other rank, each rank in an order of its own.
+  template <typename Visit>
+  void for_each_other(Visit visit) const;
+
+  /// A reduction goes step by step: for each node of the sum over all runs, for each piece of this
+  /// rank's share. There is room for two steps to arrive.
+  std::size_t pieces() const;
+  Run node_of(std::size_t step) const { return nodes_[step / pieces()]; }
+  Run piece_of(std::size_t step) const;
+  void receive(std::size_t step, CallSite site);
+  void add_up(std::size_t step, std::span<float> sum, CallSite site);
+  /// The elements `block` of a piece of a node, from the sources beginning with `source`, which
+  /// moves on: stands in one of them, or else in `sum`. Right children go to `scratch`.
+  const float* node_sum(Run node, Run block, std::size_t& source, float* sum, float* scratch) const;
+  void wait_for(std::vector<Request>& requests, CallSite site);
+
   void native_reduce_scatter(PartialSum& chunk, CallSite site);
   void native_all_reduce(PartialSum& whole, CallSite site);
 
@@ -67,11 +84,13 @@ class Reducer {
   std::size_t leaves_;
   const PartialSum* mine_ = nullptr;  // of the reduction under way
   std::span<const Run> runs_;
+  std::vector<Run> nodes_;  // of the sum over all runs
   std::vector<Source> sources_;
-  std::vector<Request> requests_;
-  std::vector<float> incoming_;
-  std::vector<Run> unions_;  // of the runs of every reservation
-  PartialSum block_;
+  std::array<std::vector<float>, 2> incoming_;  // of even and of odd steps
+  std::array<std::vector<Request>, 2> arrivals_;
+  std::vector<Request> departures_;
+  std::vector<Request> gathers_;  // of finished sums
+  std::vector<float> scratch_;    // a block for each level of the tree
   std::vector<float> collapsed_;  // only for native reductions
   std::vector<std::size_t> counts_;
 };

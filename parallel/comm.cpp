@@ -130,15 +130,6 @@ void Comm::all_gather(std::span<const float> mine, std::span<float> all,
   do_all_gather(mine, all, counts, site);
 }
 
-void Comm::all_gather_in_place(std::span<float> all, std::span<const std::size_t> counts,
-                               CallSite site) {
-  const Check check(*this, "all_gather", site);
-  check.counts(counts, "gathered", all.size());
-  std::size_t begin = 0;
-  for (std::size_t r = 0; r < rank_; ++r) begin += counts[r];
-  do_all_gather(all.subspan(begin, counts[rank_]), all, counts, site);
-}
-
 void Comm::all_to_all(std::span<const float> outgoing, std::span<const std::size_t> outgoing_counts,
                       std::span<float> incoming, std::span<const std::size_t> incoming_counts,
                       CallSite site) {

@@ -81,10 +81,6 @@ class Comm {
   void all_gather(std::span<const float> mine, std::span<float> all,
                   std::span<const std::size_t> counts, CallSite site = CallSite::here());
 
-  /// The same where everyone's part already stands in its place in `all`.
-  void all_gather_in_place(std::span<float> all, std::span<const std::size_t> counts,
-                           CallSite site = CallSite::here());
-
   /// `outgoing` holds a block for each rank (`outgoing_counts`), `incoming` gets one from each.
   void all_to_all(std::span<const float> outgoing, std::span<const std::size_t> outgoing_counts,
                   std::span<float> incoming, std::span<const std::size_t> incoming_counts,
@@ -118,7 +114,6 @@ class Comm {
   virtual void do_recv(std::span<float> values, std::size_t from, int tag, CallSite site) = 0;
   virtual void do_wait(Request& request, CallSite site) = 0;
   virtual void do_broadcast(std::span<float> values, std::size_t root, CallSite site) = 0;
-  /// `mine` may be this rank's place in `all`.
   virtual void do_all_gather(std::span<const float> mine, std::span<float> all,
                              std::span<const std::size_t> counts, CallSite site) = 0;
   virtual void do_all_to_all(std::span<const float> outgoing,

@@ -244,11 +244,9 @@ class MpiComm final : public Comm {
   void do_all_gather(std::span<const float> mine, std::span<float> all,
                      std::span<const std::size_t> counts, CallSite site) override {
     blocks_.set(counts);
-    const bool in_place = mine.data() == all.data() + blocks_.starts[rank()];
     run(collective("all_gather", site), [&] {
-      return MPI_Allgatherv(in_place ? MPI_IN_PLACE : mine.data(), blocks_.sizes[rank()], MPI_FLOAT,
-                            all.data(), blocks_.sizes.data(), blocks_.starts.data(), MPI_FLOAT,
-                            communicator_);
+      return MPI_Allgatherv(mine.data(), blocks_.sizes[rank()], MPI_FLOAT, all.data(),
+                            blocks_.sizes.data(), blocks_.starts.data(), MPI_FLOAT, communicator_);
     });
   }
 

@@ -155,11 +155,7 @@ void CollectiveMover::move(std::span<const CollectiveCall> calls, std::uint64_t 
 void CollectiveMover::all_gather(std::span<const CollectiveCall> calls) {
   for (const CollectiveCall& to : calls) {
     auto out = to.output.begin();
-    for (const CollectiveCall& from : calls) {
-      // In place, a rank's own part is where it belongs.
-      if (from.input.data() != std::to_address(out)) std::ranges::copy(from.input, out);
-      out += static_cast<std::ptrdiff_t>(from.input.size());
-    }
+    for (const CollectiveCall& from : calls) out = std::ranges::copy(from.input, out).out;
   }
 }
 

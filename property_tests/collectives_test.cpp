@@ -110,6 +110,37 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
   RC_ASSERT(wrong == std::vector<std::string>());
 }
 
+/// Two ranks and a sum that is several messages long.
+void expect_long_sums(const std::vector<Run>& runs) {
+  constexpr std::size_t kRanks = 2;
+  constexpr std::size_t kLeaves = 4;
+  constexpr std::size_t kWidth = 300001;
+  Leaves leaves(kLeaves, std::vector<float>(kWidth));
+  for (std::size_t leaf = 0; leaf < kLeaves; ++leaf) {
+    for (std::size_t i = 0; i < kWidth; ++i) {
+      leaves[leaf][i] = 1.0F / static_cast<float>(1 + leaf + i % 977);
+    }
+  }
+  run_simulated({.ranks = kRanks, .seed = 1}, [&](Comm& group) {
+    const Run covered{runs.front().begin, runs.back().end};
+    const Run share = share_of(kWidth, kRanks, group.rank());
+    Reducer reducer(group, Reduction::canonical, kLeaves);
+    reducer.reserve(runs, kWidth);
+    const PartialSum mine = stream(leaves, runs[group.rank()], {0, kWidth});
+    PartialSum chunk(kLeaves, covered, share.size());
+    reducer.reduce_scatter(mine, runs, chunk);
+    EXPECT_EQ(difference(chunk, stream(leaves, covered, share)), "");
+    PartialSum whole(kLeaves, covered, kWidth);
+    reducer.all_reduce(mine, runs, whole);
+    EXPECT_EQ(difference(whole, stream(leaves, covered, {0, kWidth})), "");
+  });
+}
+
+TEST(Collectives, LongSumsTravelInPieces) {
+  expect_long_sums({{0, 1}, {1, 4}});  // the whole tree from uneven runs
+  expect_long_sums({{1, 2}, {2, 3}});  // a part of it that is two nodes
+}
+
 /// A batch spread over replicas, microbatches and sharding ranks: [dp][microbatch][fsdp].
 struct TwoLevels {
   std::size_t dp = 1;

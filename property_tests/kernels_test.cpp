@@ -233,6 +233,16 @@ RC_GTEST_PROP(Kernels, AddedRowsAreALeaf, ()) {
   }
 }
 
+RC_GTEST_PROP(Kernels, SumsOfTwoAreElementByElement, ()) {
+  const AnyIsa isa;
+  const rc::Gen<float> kind = *random::kind_of_floats();
+  const std::vector<float> a = floats(*from_to(0, 70), kind);
+  const std::vector<float> b = floats(a.size(), kind);
+  std::vector<float> output(a.size());
+  add(a, b, output);
+  for (std::size_t i = 0; i < a.size(); ++i) require_same(output[i], a[i] + b[i]);
+}
+
 RC_GTEST_PROP(Kernels, EpilogueIsBiasThenRelu, ()) {
   const AnyIsa isa;
   const std::size_t rows = *from_to(0, 5);
