@@ -58,6 +58,13 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
+double quantile(std::vector<double> values, double fraction) {
+  if (values.empty()) throw std::logic_error("quantile of nothing");
+  const auto index = static_cast<std::ptrdiff_t>(fraction * static_cast<double>(values.size()));
+  std::nth_element(values.begin(), values.begin() + index, values.end());
+  return values[static_cast<std::size_t>(index)];
+}
+
 double paired_ratio(std::span<const double> a, std::span<const double> b) {
   std::vector<double> ratios;
   for (std::size_t round = 0; round < a.size(); ++round) ratios.push_back(a[round] / b[round]);

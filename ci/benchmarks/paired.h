@@ -28,6 +28,10 @@ double thread_seconds();
 /// Throws std::logic_error if there are no values.
 double median(std::vector<double> values);
 
+/// What this fraction of the values is below. For wall times, a low one says more than the median:
+/// whatever else runs on the machine can only make them longer.
+double quantile(std::vector<double> values, double fraction);
+
 /// The median over the rounds of a[round] / b[round].
 double paired_ratio(std::span<const double> a, std::span<const double> b);
 

@@ -6,6 +6,8 @@
 #include <ctime>
 #include <stdexcept>
 
+#include "ci/benchmarks/paired.h"
+
 namespace meshparity::bench {
 namespace {
 
@@ -23,12 +25,6 @@ double process_seconds() {
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-double fastest_tenth(std::vector<double> values) {
-  const auto tenth = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 10);
-  std::nth_element(values.begin(), tenth, values.end());
-  return *tenth;
 }
 
 }  // namespace
@@ -105,7 +101,7 @@ TimedTraining train_on_the_clock(const Train& train) {
     result.parameters = std::move(parameters);
   };
   train(sinks);
-  if (!durations.empty()) result.step_seconds = fastest_tenth(std::move(durations));
+  if (!durations.empty()) result.step_seconds = quantile(std::move(durations), 0.1);
   return result;
 }
 
