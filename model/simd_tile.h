@@ -22,6 +22,8 @@ namespace {
 constexpr std::size_t kTileVectors = 2;
 constexpr std::size_t kMergeDepth = 48;  // of the binary counter: more leaves than memory can hold
 
+constexpr std::size_t kTermsAhead = 40;  // of the left matrix, asked for before they are needed
+
 /// `count` tiles below each other.
 struct TileColumn {
   std::size_t count;
@@ -73,6 +75,7 @@ template <std::size_t Leaves, std::size_t Rows, std::size_t Vectors>
   for (std::size_t t = 0; t < terms; ++t) {
     MESHPARITY_UNROLL for (std::size_t l = 0; l < Leaves; ++l) {
       const float* const x = left + l * terms * left_term_stride;
+      __builtin_prefetch(x + kTermsAhead * left_term_stride);
       const float* const w = right + l * terms * right_term_stride;
       Vector factor[Vectors];
       MESHPARITY_UNROLL for (std::size_t v = 0; v < Vectors; ++v) {
@@ -118,6 +121,13 @@ void compute_tiles(const TileColumn& tiles) {
     const float* left = first_left;
     const float* right = column.right;
     Node<Rows, Vectors> node;
+    // Asked for now, the output is there when the sums are finished.
+    MESHPARITY_UNROLL for (std::size_t r = 0; r < Rows; ++r) {
+      __builtin_prefetch(output + r * column.output_row_stride, 1);
+      if (Vectors == 2) {
+        __builtin_prefetch(output + r * column.output_row_stride + column.output_second, 1);
+      }
+    }
     std::size_t depth = 0;
     std::size_t rest = column.terms;
     for (std::size_t leaves = 0;;) {
