@@ -65,16 +65,14 @@ void for_each_piece(std::size_t size, Visit visit) {
   }
 }
 
-// Messages of one pair of ranks and one tag arrive in the order they were sent.
-constexpr int kNodeTag = 0;
-constexpr int kSumTag = 1;
-
 }  // namespace
 
-Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves)
+Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size_t channel)
     : group_(group),
       reduction_(reduction),
       leaves_(leaves),
+      node_tag_(static_cast<int>(2 * channel)),
+      sum_tag_(static_cast<int>(2 * channel + 1)),
       scratch_(std::bit_width(leaves) * kBlock),
       counts_(group.size()) {}
 
@@ -144,7 +142,7 @@ void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite 
           const Run sent{part.begin + piece.begin, std::min(part.begin + piece.end, part.end)};
           if (sent.begin >= sent.end) return;
           const auto values = mine.values(i).subspan(sent.begin, sent.size());
-          departures_.push_back(group_.isend(values, to, kNodeTag, site));
+          departures_.push_back(group_.isend(values, to, node_tag_, site));
         });
       }
     });
@@ -157,7 +155,7 @@ void Reducer::receive(std::size_t step, CallSite site) {
   std::span<float> rest = incoming_[step % 2];
   for (const Source& source : sources_) {
     if (source.rank == group_.rank() || !lies_in(source.node, node_of(step))) continue;
-    arrivals_[step % 2].push_back(group_.irecv(rest.first(size), source.rank, kNodeTag, site));
+    arrivals_[step % 2].push_back(group_.irecv(rest.first(size), source.rank, node_tag_, site));
     rest = rest.subspan(size);
   }
 }
@@ -229,14 +227,14 @@ void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
     };
     for_each_other([&](std::size_t from) {
       if (part_of(from).empty()) return;
-      gathers_.push_back(group_.irecv(part_of(from), from, kSumTag, site));
+      gathers_.push_back(group_.irecv(part_of(from), from, sum_tag_, site));
     });
     const std::span<float> mine = part_of(group_.rank());
     for_each_piece(mine.size(), [&](Run piece) {
       add_up(step++, mine.subspan(piece.begin, piece.size()), site);
     });
     for_each_other([&](std::size_t to) {
-      if (!mine.empty()) gathers_.push_back(group_.isend(mine, to, kSumTag, site));
+      if (!mine.empty()) gathers_.push_back(group_.isend(mine, to, sum_tag_, site));
     });
     wait_for(gathers_, site);
     whole.push(node.size());

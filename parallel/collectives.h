@@ -25,8 +25,9 @@ namespace meshparity {
 /// the way: nodes are sent from where they are summed, and added up where they arrive.
 class Reducer {
  public:
-  /// For sums over `leaves` leaves.
-  Reducer(Comm& group, Reduction reduction, std::size_t leaves);
+  /// For sums over `leaves` leaves. Reducers of one group whose reductions are under way at the
+  /// same time need different channels, the same on all ranks, from 0 to Comm::max_tag / 2.
+  Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size_t channel = 0);
 
   /// Takes the memory for reductions of up to `width` elements over these runs.
   void reserve(std::span<const Run> runs, std::size_t width);
@@ -82,6 +83,8 @@ class Reducer {
   Comm& group_;
   Reduction reduction_;
   std::size_t leaves_;
+  int node_tag_;  // messages of one pair of ranks and one tag arrive in the order they were sent
+  int sum_tag_;
   const PartialSum* mine_ = nullptr;  // of the reduction under way
   std::span<const Run> runs_;
   std::vector<Run> nodes_;  // of the sum over all runs

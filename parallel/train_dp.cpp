@@ -46,10 +46,12 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   Reducer loss_reducer(dp, how.reduction, all_leaves.end);
   loss_reducer.reserve(rank_leaves, 1);
   std::vector<std::vector<Reducer>> reducers;  // all of them may be under way at once
+  std::size_t channel = 1;
   for (const auto& layer : my_sums) {
     auto& of_layer = reducers.emplace_back();
     for (const PartialSum& sum : layer) {
-      of_layer.emplace_back(dp, how.reduction, all_leaves.end).reserve(rank_leaves, sum.width());
+      of_layer.emplace_back(dp, how.reduction, all_leaves.end, channel++)
+          .reserve(rank_leaves, sum.width());
     }
   }
 

@@ -141,6 +141,38 @@ TEST(Collectives, LongSumsTravelInPieces) {
   expect_long_sums({{1, 2}, {2, 3}});  // a part of it that is two nodes
 }
 
+TEST(Collectives, SeveralReductionsMayBeUnderWay) {
+  constexpr std::size_t kRanks = 3;
+  constexpr std::size_t kWidths[] = {300001, 5, 400000};
+  const std::vector<meshparity::Run> runs = shares_of({0, kRanks}, kRanks);
+  std::vector<Leaves> leaves;
+  for (const std::size_t width : kWidths) {
+    auto& of_sum = leaves.emplace_back(kRanks, std::vector<float>(width));
+    for (std::size_t leaf = 0; leaf < kRanks; ++leaf) {
+      for (std::size_t i = 0; i < width; ++i) {
+        of_sum[leaf][i] = 1.0F / static_cast<float>(width + leaf + i % 1009);
+      }
+    }
+  }
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    run_simulated({.ranks = kRanks, .seed = seed}, [&](Comm& group) {
+      std::vector<PartialSum> mine;
+      std::vector<Reducer> reducers;
+      for (std::size_t s = 0; s < leaves.size(); ++s) {
+        mine.push_back(stream(leaves[s], runs[group.rank()], {0, kWidths[s]}));
+        reducers.emplace_back(group, Reduction::canonical, kRanks, s).reserve(runs, kWidths[s]);
+      }
+      for (std::size_t s = 0; s < leaves.size(); ++s) reducers[s].begin(mine[s], runs);
+      // In another order than they began.
+      for (std::size_t s = leaves.size(); s-- > 0;) {
+        PartialSum whole(kRanks, meshparity::Run{0, kRanks}, kWidths[s]);
+        reducers[s].finish_all_reduce(whole);
+        EXPECT_EQ(difference(whole, stream(leaves[s], {0, kRanks}, {0, kWidths[s]})), "");
+      }
+    });
+  }
+}
+
 /// A batch spread over replicas, microbatches and sharding ranks: [dp][microbatch][fsdp].
 struct TwoLevels {
   std::size_t dp = 1;
