@@ -88,7 +88,7 @@ void Launch::abort(const std::exception_ptr& error) {
 
 Launch::~Launch() = default;
 
-int Launch::agree(const std::exception_ptr& error) {
+int Launch::agree(const std::exception_ptr& error) const {
   std::vector<std::uint64_t> status(size(), kSuccess);
   ErrorReport report;
   if (error) {

@@ -30,7 +30,7 @@ class Launch {
 
   /// Collective: the ranks tell each other who failed, and the first that did prints its error.
   /// Returns its exit status, 0 if nobody failed.
-  int agree(const std::exception_ptr& error);
+  int agree(const std::exception_ptr& error) const;
 
   /// The other ranks, once all is done but what rank 0 alone still does, however long that takes.
   void wait_for_root();
