@@ -70,17 +70,23 @@ void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, st
   }
 }
 
-/// kLanes columns of the right matrix: packed[t * kPanel + i] = element (t, first + i).
-void pack_columns(const ProductTask& task, std::size_t first, float* packed) {
-  const float* const right = task.right + first * task.right_column_stride;
+/// One panel of the right matrix, the vectors of columns that start at `first` and `second`:
+/// packed[t * kPanel + lane].
+void pack_panel(const ProductTask& task, std::size_t first, std::size_t second, std::size_t vectors,
+                float* packed) {
   if (task.right_column_stride != 1) {
-    return pack_rows(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
-                     packed, kPanel);
+    for (std::size_t v = 0; v < vectors; ++v) {
+      const float* const right = task.right + (v == 0 ? first : second) * task.right_column_stride;
+      pack_rows(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
+                packed + v * kLanes, kPanel);
+    }
+    return;
   }
+  // With a single vector, the other half of the panel is filled and not used.
   for (std::size_t t = 0; t < task.terms; ++t) {
-    const float* const row = right + t * task.right_term_stride;
-    __builtin_prefetch(row + kPanel);  // the panel after this one
-    store(packed + t * kPanel, load(row));
+    const float* const row = task.right + t * task.right_term_stride;
+    store(packed + t * kPanel, load(row + first));
+    store(packed + t * kPanel + kLanes, load(row + second));
   }
 }
 
@@ -170,8 +176,7 @@ void wide_product(const ProductTask& task) {
     tiles.output_second = second - first;
     tiles.bias = task.bias == nullptr ? nullptr : task.bias + first;
     if (pack_right) {
-      pack_columns(task, first, packed_right);
-      if (vectors == 2) pack_columns(task, second, packed_right + kLanes);
+      pack_panel(task, first, second, vectors, packed_right);
       tiles.right = packed_right;
       tiles.right_second = kLanes;
     } else {
