@@ -11,7 +11,7 @@ namespace meshparity {
 namespace {
 
 constexpr std::size_t kBlock = 2048;     // elements that are added up together
-constexpr std::size_t kPiece = 1 << 16;  // elements in a message: they stay in the cache
+constexpr std::size_t kPiece = 1 << 17;  // elements in a message: they stay in the cache
 
 std::size_t node_count(Run run, std::size_t leaves) {
   std::size_t count = 0;
