@@ -24,7 +24,7 @@ class RandomStream {
   std::uint32_t bits(std::uint64_t x, std::uint64_t y) const;
 
  private:
-  std::array<std::uint32_t, 2> key_;
+  std::array<std::uint32_t, 2> key_{};
 };
 
 /// The same for a single number.

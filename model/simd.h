@@ -18,6 +18,8 @@
 
 #define MESHPARITY_UNROLL _Pragma("GCC unroll 16")  // before loops over registers
 
+// Compiled once per instruction set: internal linkage keeps the builds apart.
+// NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
 namespace meshparity {
 namespace {
 
@@ -118,3 +120,4 @@ template <typename Body>
 
 }  // namespace
 }  // namespace meshparity
+// NOLINTEND(google-build-namespaces, misc-definitions-in-headers)

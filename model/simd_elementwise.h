@@ -7,6 +7,8 @@
 #include "model/math_functions.h"
 #include "model/simd.h"
 
+// Compiled once per instruction set: internal linkage keeps the builds apart.
+// NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
 namespace meshparity {
 namespace {
 
@@ -179,3 +181,4 @@ std::uint64_t digest(std::size_t size, const float* values, std::uint64_t coordi
 
 }  // namespace
 }  // namespace meshparity
+// NOLINTEND(google-build-namespaces, misc-definitions-in-headers)

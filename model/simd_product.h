@@ -6,6 +6,8 @@
 #include "model/kernel_table.h"
 #include "model/simd_tile.h"
 
+// Compiled once per instruction set: internal linkage keeps the builds apart.
+// NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
 namespace meshparity {
 namespace {
 
@@ -222,3 +224,4 @@ void product(const ProductTask& task) {
 
 }  // namespace
 }  // namespace meshparity
+// NOLINTEND(google-build-namespaces, misc-definitions-in-headers)

@@ -16,6 +16,8 @@
 
 #include "model/simd.h"
 
+// Compiled once per instruction set: internal linkage keeps the builds apart.
+// NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
 namespace meshparity {
 namespace {
 
@@ -120,7 +122,7 @@ void compute_tiles(const TileColumn& tiles) {
   for (std::size_t i = 0; i < column.count; ++i) {
     const float* left = first_left;
     const float* right = column.right;
-    Node<Rows, Vectors> node;
+    Node<Rows, Vectors> node;  // NOLINT(cppcoreguidelines-pro-type-member-init): set below
     // Asked for now, the output is there when the sums are finished.
     MESHPARITY_UNROLL for (std::size_t r = 0; r < Rows; ++r) {
       __builtin_prefetch(output + r * column.output_row_stride, 1);
@@ -131,7 +133,7 @@ void compute_tiles(const TileColumn& tiles) {
     std::size_t depth = 0;
     std::size_t rest = column.terms;
     for (std::size_t leaves = 0;;) {
-      std::size_t number;  // of this node among those of its size, from 1
+      std::size_t number = 0;  // of this node among those of its size, from 1
       std::size_t terms = column.grain < rest ? column.grain : rest;
       if (kTileLeaves == 2 && rest / 2 >= column.grain) {
         Node<Rows, Vectors> leaf[2];
@@ -182,3 +184,4 @@ void compute(const TileColumn& tiles, std::size_t rows, std::size_t vectors) {
 
 }  // namespace
 }  // namespace meshparity
+// NOLINTEND(google-build-namespaces, misc-definitions-in-headers)
