@@ -12,7 +12,9 @@ namespace meshparity {
 namespace {
 
 constexpr std::size_t kPanel = kTileVectors * kLanes;  // columns of a tile
-static_assert(kTileRows <= kLanes);                    // one vector packs a tile's rows
+// What packing transposes at once: a power of two.
+constexpr std::size_t kPackedRows = kTileRows > 4 ? 8 : kTileRows;
+static_assert(kTileRows <= kPackedRows && kPackedRows <= kLanes);
 
 // Packing copies an operand to read it faster. From here on it pays, by measurement.
 constexpr std::size_t kPackRightRows = 64;
@@ -28,47 +30,53 @@ template <std::size_t... Lane>
   a = lower;
 }
 
-/// Transposes kLanes x kLanes values: packed[t * stride + i] = rows[i][first + t].
-[[gnu::always_inline]] inline void transpose_block(const float* const (&rows)[kLanes],
+/// Transposes Rows x kLanes values: packed[t * stride + i] = rows[i][first + t].
+template <std::size_t Rows>
+[[gnu::always_inline]] inline void transpose_block(const float* const (&rows)[Rows],
                                                    std::size_t first, float* packed,
                                                    std::size_t stride) {
-  Vector vector[kLanes];
-  MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes; ++i) vector[i] = load(rows[i] + first);
-  // Each round is a perfect shuffle of all values; after log2(kLanes) of them, rows and lanes have
-  // changed places.
-  MESHPARITY_UNROLL for (std::size_t round = 1; round < kLanes; round *= 2) {
-    Vector next[kLanes];
-    MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes / 2; ++i) {
+  Vector vector[Rows];
+  MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows; ++i) vector[i] = load(rows[i] + first);
+  // Each round is a perfect shuffle of all values; after log2(Rows) of them, those of one term lie
+  // side by side.
+  MESHPARITY_UNROLL for (std::size_t round = 1; round < Rows; round *= 2) {
+    Vector next[Rows];
+    MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows / 2; ++i) {
       next[2 * i] = vector[i];
-      next[2 * i + 1] = vector[i + kLanes / 2];
+      next[2 * i + 1] = vector[i + Rows / 2];
       interleave(next[2 * i], next[2 * i + 1], std::make_index_sequence<kLanes>());
     }
-    MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes; ++i) vector[i] = next[i];
+    MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows; ++i) vector[i] = next[i];
   }
-  MESHPARITY_UNROLL for (std::size_t i = 0; i < kLanes; ++i) store(packed + i * stride, vector[i]);
+  MESHPARITY_UNROLL for (std::size_t t = 0; t < kLanes; ++t) {
+    constexpr std::size_t kTerms = kLanes / Rows;  // in a vector
+    const float* const term = reinterpret_cast<const float*>(&vector[t / kTerms]);
+    __builtin_memcpy(packed + t * stride, term + t % kTerms * Rows, Rows * sizeof(float));
+  }
 }
 
-/// packed[t * stride + i] = element t of row i, for kLanes rows; those beyond `rows` repeat the
-/// last. A stride of fewer than kLanes keeps only that many: what overhangs is overwritten by the
-/// next term, and after the last one by whoever owns that memory.
+/// packed[t * stride + i] = element t of row i, for Rows rows; those beyond `rows` repeat the last.
+/// A stride of fewer than Rows keeps only that many: what overhangs is overwritten by the next
+/// term, and after the last one by whoever owns that memory.
+template <std::size_t Rows>
 void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, std::size_t terms,
                std::size_t term_stride, float* packed, std::size_t stride) {
   if (row_stride == 1) {
-    const std::size_t lanes = rows < kLanes ? rows : kLanes;
     for (std::size_t t = 0; t < terms; ++t) {
       const float* const from = matrix + t * term_stride;
-      store(packed + t * stride, lanes < kLanes ? load_first(from, lanes) : load(from));
+      const Vector term = rows < kLanes ? load_first(from, rows) : load(from);
+      __builtin_memcpy(packed + t * stride, &term, Rows * sizeof(float));
     }
     return;
   }
-  const float* row[kLanes];
-  for (std::size_t i = 0; i < kLanes; ++i) row[i] = matrix + (i < rows ? i : rows - 1) * row_stride;
+  const float* row[Rows];
+  for (std::size_t i = 0; i < Rows; ++i) row[i] = matrix + (i < rows ? i : rows - 1) * row_stride;
   std::size_t t = 0;
   if (term_stride == 1) {
     for (; t + kLanes <= terms; t += kLanes) transpose_block(row, t, packed + t * stride, stride);
   }
   for (; t < terms; ++t) {
-    for (std::size_t i = 0; i < kLanes; ++i) packed[t * stride + i] = row[i][t * term_stride];
+    for (std::size_t i = 0; i < Rows; ++i) packed[t * stride + i] = row[i][t * term_stride];
   }
 }
 
@@ -79,16 +87,18 @@ void pack_panel(const ProductTask& task, std::size_t first, std::size_t second, 
   if (task.right_column_stride != 1) {
     for (std::size_t v = 0; v < vectors; ++v) {
       const float* const right = task.right + (v == 0 ? first : second) * task.right_column_stride;
-      pack_rows(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
-                packed + v * kLanes, kPanel);
+      pack_rows<kLanes>(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
+                        packed + v * kLanes, kPanel);
     }
     return;
   }
   // With a single vector, the other half of the panel is filled and not used.
-  for (std::size_t t = 0; t < task.terms; ++t) {
-    const float* const row = task.right + t * task.right_term_stride;
-    store(packed + t * kPanel, load(row + first));
-    store(packed + t * kPanel + kLanes, load(row + second));
+  const float* row = task.right;
+  const std::size_t stride = task.right_term_stride;
+  for (const float* const end = packed + task.terms * kPanel; packed < end; packed += kPanel) {
+    store(packed, load(row + first));
+    store(packed + kLanes, load(row + second));
+    row += stride;
   }
 }
 
@@ -108,8 +118,8 @@ void pack_left(const ProductTask& task, const RowTiles& tiles, float* packed) {
   const float* left = task.left;
   for (std::size_t i = 0; i < tiles.count; ++i) {
     const std::size_t rows = tiles.height + (i < tiles.higher ? 1 : 0);
-    pack_rows(left, rows, task.left_row_stride, task.terms, task.left_term_stride, packed,
-              kTileRows);
+    pack_rows<kPackedRows>(left, rows, task.left_row_stride, task.terms, task.left_term_stride,
+                           packed, kTileRows);
     left += rows * task.left_row_stride;
     packed += task.terms * kTileRows;
   }
@@ -145,6 +155,18 @@ void compute_panel(TileColumn tiles, const RowTiles& heights, std::size_t vector
   }
 }
 
+/// What the tiles of one panel ask for, in the second half of them: the rows of the panel that
+/// starts at `next_column`.
+RowsAhead rows_ahead(const ProductTask& task, const RowTiles& tiles, std::size_t next_column) {
+  RowsAhead rows{};
+  rows.row = task.right + next_column;
+  rows.stride = task.right_term_stride;
+  rows.count = task.terms;
+  rows.tiles_before = tiles.count / 2;
+  rows.rows_per_tile = task.terms / (tiles.count - rows.tiles_before) + 1;
+  return rows;
+}
+
 /// A product of at least kLanes columns.
 void wide_product(const ProductTask& task) {
   const RowTiles heights(task.rows);
@@ -167,6 +189,7 @@ void wide_product(const ProductTask& task) {
     tiles.left_row_stride = 1;
     tiles.left_term_stride = kTileRows;
   }
+  RowsAhead ahead{};
   for (std::size_t column = 0; column < task.columns; column += kPanel) {
     // A vector that would overhang the last column starts earlier instead, and some elements are
     // computed twice, to the same bits.
@@ -179,6 +202,9 @@ void wide_product(const ProductTask& task) {
     tiles.bias = task.bias == nullptr ? nullptr : task.bias + first;
     if (pack_right) {
       pack_panel(task, first, second, vectors, packed_right);
+      ahead = rows_ahead(task, heights, column + kPanel);
+      const bool wanted = task.right_column_stride == 1 && column + 2 * kPanel <= task.columns;
+      tiles.ahead = wanted ? &ahead : nullptr;
       tiles.right = packed_right;
       tiles.right_second = kLanes;
     } else {

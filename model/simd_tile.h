@@ -26,6 +26,29 @@ constexpr std::size_t kMergeDepth = 48;  // of the binary counter: more leaves t
 
 constexpr std::size_t kTermsAhead = 40;  // of the left matrix, asked for before they are needed
 
+/// The rows of the right matrix that are packed next. Packing reads them far apart, which no
+/// hardware foresees, and would wait for each: so the tiles computed before it ask for a few rows
+/// each.
+struct RowsAhead {
+  const float* row;
+  std::size_t stride;
+  std::size_t count;
+  std::size_t rows_per_tile;
+  std::size_t tiles_before;  // rows asked for too early would have left the cache again
+
+  [[gnu::noinline]] void ask_for_some() {
+    if (tiles_before > 0) {
+      --tiles_before;
+      return;
+    }
+    for (std::size_t n = 0; n < rows_per_tile && count > 0; ++n, --count, row += stride) {
+      __builtin_prefetch(row, 0, 2);
+      __builtin_prefetch(row + kLanes, 0, 2);
+      __builtin_prefetch(row + 2 * kLanes - 1, 0, 2);  // unaligned, it touches one line more
+    }
+  }
+};
+
 /// `count` tiles below each other.
 struct TileColumn {
   std::size_t count;
@@ -43,6 +66,7 @@ struct TileColumn {
   std::size_t output_second;
   const float* bias;  // or null
   bool relu;
+  RowsAhead* ahead;  // or null
 };
 
 /// One node of each element of a tile.
@@ -130,6 +154,7 @@ void compute_tiles(const TileColumn& tiles) {
         __builtin_prefetch(output + r * column.output_row_stride + column.output_second, 1);
       }
     }
+    if (column.ahead != nullptr) column.ahead->ask_for_some();
     std::size_t depth = 0;
     std::size_t rest = column.terms;
     for (std::size_t leaves = 0;;) {
