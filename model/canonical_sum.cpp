@@ -10,6 +10,12 @@
 namespace meshparity {
 namespace {
 
+/// A number of floats, rounded up.
+std::size_t whole_cache_lines(std::size_t floats) {
+  constexpr std::size_t kLine = kCacheLine / sizeof(float);
+  return (floats + kLine - 1) / kLine * kLine;
+}
+
 /// How many nodes a stream over `run` holds at its fullest, the one being pushed included.
 std::size_t slots_for(Run run, std::size_t leaves) {
   std::vector<Run> nodes;
@@ -73,11 +79,11 @@ std::vector<Run> nodes_of(Run run, std::size_t leaves) {
 }
 
 PartialSum::PartialSum(std::size_t leaves, std::span<const Run> runs, std::size_t width)
-    : leaves_(leaves), width_(width), capacity_(width) {
+    : leaves_(leaves), width_(width), max_width_(width), slot_size_(whole_cache_lines(width)) {
   std::size_t slots = 1;
   for (const Run run : runs) slots = std::max(slots, slots_for(run, leaves));
   nodes_.reserve(slots + 1);
-  buffers_.resize(slots * width);
+  slots_.resize(slots * slot_size_);
 }
 
 PartialSum::PartialSum(std::size_t leaves, Run run, std::size_t width)
@@ -86,7 +92,7 @@ PartialSum::PartialSum(std::size_t leaves, Run run, std::size_t width)
 }
 
 void PartialSum::start(Run run, std::size_t width) {
-  if (width > capacity_) throw std::logic_error("PartialSum: wider than its buffers");
+  if (width > max_width_) throw std::logic_error("PartialSum: wider than its buffers");
   run_ = run;
   width_ = width;
   nodes_.clear();
@@ -94,10 +100,10 @@ void PartialSum::start(Run run, std::size_t width) {
 
 std::span<float> PartialSum::next() {
   const std::size_t slot = nodes_.size();
-  if ((slot + 1) * capacity_ > buffers_.size()) {
+  if ((slot + 1) * slot_size_ > slots_.size()) {
     throw std::logic_error("PartialSum: more nodes at once than its runs can need");
   }
-  return {buffers_.data() + slot * capacity_, width_};
+  return {slots_.data() + slot * slot_size_, width_};
 }
 
 std::span<float> PartialSum::next_zeroed() {
@@ -123,8 +129,8 @@ void PartialSum::push(std::size_t leaf_total) {
     const Run left = nodes_[nodes_.size() - 2];
     const Run right = nodes_.back();
     if (!is_node({left.begin, right.end}, leaves_)) break;
-    float* const sum = buffers_.data() + (nodes_.size() - 2) * capacity_;
-    add_rows({sum + capacity_, width_}, 1, {sum, width_});
+    float* const sum = slots_.data() + (nodes_.size() - 2) * slot_size_;
+    add_rows({sum + slot_size_, width_}, 1, {sum, width_});
     nodes_.pop_back();
     nodes_.back().end = right.end;
   }
@@ -138,7 +144,7 @@ void PartialSum::push(Run node, std::span<const float> values) {
   if (!nodes_.empty() && is_node({nodes_.back().begin, node.end}, leaves_)) {
     // It merges with its left neighbour at once, and need not be copied for that.
     const std::size_t size = nodes_.back().size() + node.size();
-    add_rows(values, 1, {buffers_.data() + (nodes_.size() - 1) * capacity_, width_});
+    add_rows(values, 1, {slots_.data() + (nodes_.size() - 1) * slot_size_, width_});
     nodes_.pop_back();
     push(size);
     return;
@@ -149,7 +155,11 @@ void PartialSum::push(Run node, std::span<const float> values) {
 }
 
 std::span<const float> PartialSum::values(std::size_t node) const {
-  return {buffers_.data() + node * capacity_, width_};
+  return {slots_.data() + node * slot_size_, width_};
+}
+
+std::span<float> PartialSum::values(std::size_t node) {
+  return {slots_.data() + node * slot_size_, width_};
 }
 
 Run PartialSum::pushed() const {
@@ -160,7 +170,7 @@ std::span<float> PartialSum::total() {
   if (nodes_.size() != 1 || nodes_.front() != Run{0, leaves_}) {
     throw std::logic_error("PartialSum: the sum is not complete");
   }
-  return {buffers_.data(), width_};
+  return {slots_.data(), width_};
 }
 
 }  // namespace meshparity

@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "model/aligned_floats.h"
+
 /// The canonical sum: the one order in which every sum of a training run is added, whoever adds it.
 ///
 /// A sum over `n` terms is cut into leaves of `grain` terms. A leaf is added in index order from
@@ -89,6 +91,7 @@ class PartialSum {
   /// The nodes so far, left to right, and their values.
   std::span<const Run> nodes() const { return nodes_; }
   std::span<const float> values(std::size_t node) const;
+  std::span<float> values(std::size_t node);
 
   /// The run that has been pushed so far.
   Run pushed() const;
@@ -102,10 +105,11 @@ class PartialSum {
  private:
   std::size_t leaves_;
   std::size_t width_;
-  std::size_t capacity_;  // floats per slot
+  std::size_t max_width_;
+  std::size_t slot_size_;  // floats: each slot begins with a cache line
   Run run_;
-  std::vector<Run> nodes_;      // the stack, left to right
-  std::vector<float> buffers_;  // slot i holds node i
+  std::vector<Run> nodes_;  // the stack, left to right
+  AlignedFloats slots_;     // slot i holds node i
 };
 
 }  // namespace meshparity

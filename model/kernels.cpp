@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "model/aligned_floats.h"
 #include "model/isa.h"
 
 namespace meshparity {
@@ -17,11 +17,9 @@ void require(bool sizes_fit, const char* kernel) {
 
 /// Memory that the kernels of this thread use between them; it only grows.
 float* scratch_of(std::size_t floats) {
-  thread_local std::vector<float> memory;
-  constexpr std::size_t kAlignment = 64 / sizeof(float);
-  if (memory.size() < floats + kAlignment) memory.resize(floats + kAlignment);
-  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-  return memory.data() + (64 - address % 64) % 64 / sizeof(float);
+  thread_local AlignedFloats memory;
+  if (memory.size() < floats) memory.resize(floats);
+  return memory.data();
 }
 
 }  // namespace

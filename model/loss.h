@@ -19,10 +19,14 @@ void softmax_cross_entropy_forward(const MicroBatch& batch, std::span<const floa
                                    std::size_t vocab_grain, std::span<float> probabilities,
                                    PartialSum& loss_sum);
 
-/// logit_gradient = (p_j - [j is the target]) * inverse_batch. `inverse_batch` = 1 / samples of the
-/// *global* batch, rounded once: from here on everything is a sum, and there is no other mean.
-/// logit_gradient: (samples, vocabulary).
-void softmax_cross_entropy_backward(const MicroBatch& batch, std::span<const float> probabilities,
-                                    float inverse_batch, std::span<float> logit_gradient);
+/// The same, and the gradient of the global batch's mean loss in place of the probabilities:
+///
+///     logit_gradient_j = (p_j - [j is the target]) * inverse_batch
+///
+/// `inverse_batch` = 1 / samples of the *global* batch, rounded once: from here on everything is a
+/// sum, and there is no other mean. logit_gradient: (samples, vocabulary).
+void softmax_cross_entropy(const MicroBatch& batch, std::span<const float> logits,
+                           std::size_t vocab_grain, float inverse_batch,
+                           std::span<float> logit_gradient, PartialSum& loss_sum);
 
 }  // namespace meshparity

@@ -22,7 +22,6 @@ void train_single(const TrainingRun& run) {
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});
   PartialSum loss_sum(all_leaves.end, all_leaves, 1);
   Activations activations(layers, samples);
-  std::vector<float> probabilities(samples * vocabulary);
   BatchBuffer batch_buffer(recipe, corpus, samples);
   std::vector<ShardView> shards = parameters.views();
   const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);
@@ -38,11 +37,10 @@ void train_single(const TrainingRun& run) {
                          activations.value(l + 1, samples));
     }
     const std::span<const float> logits = activations.value(layers.size(), samples);
-    softmax_cross_entropy_forward(batch, logits, recipe.vocab_grain, probabilities, loss_sum);
+    softmax_cross_entropy(batch, logits, recipe.vocab_grain, inverse_batch,
+                          activations.gradient(layers.size(), samples), loss_sum);
 
     // Backward: the same boundaries, last layer first.
-    softmax_cross_entropy_backward(batch, probabilities, inverse_batch,
-                                   activations.gradient(layers.size(), samples));
     for (std::size_t l = layers.size(); l-- > 0;) {
       layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
                           activations.value(l + 1, samples), activations.gradient(l + 1, samples),

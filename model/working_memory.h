@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "model/aligned_floats.h"
 #include "model/canonical_sum.h"
 #include "model/corpus.h"
 #include "model/layer.h"
@@ -44,7 +45,7 @@ class Parameters {
 
  private:
   std::vector<std::vector<Shard>> shards_;
-  std::vector<std::vector<std::vector<float>>> values_;
+  std::vector<std::vector<AlignedFloats>> values_;
   std::vector<std::vector<std::span<const float>>> views_;
 };
 
@@ -74,8 +75,8 @@ class Activations {
 
  private:
   std::vector<std::size_t> widths_;
-  std::vector<std::vector<float>> values_;
-  std::vector<std::vector<float>> gradients_;
+  std::vector<AlignedFloats> values_;
+  std::vector<AlignedFloats> gradients_;
 };
 
 /// Tokens and targets of the samples a rank works on.

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <stdexcept>
 
 #include "model/kernels.h"
 
@@ -11,7 +12,8 @@ namespace meshparity {
 namespace {
 
 constexpr std::size_t kBlock = 2048;     // elements that are added up together
-constexpr std::size_t kPiece = 1 << 17;  // elements in a message: they stay in the cache
+constexpr std::size_t kStep = 1 << 17;   // elements that arrive together
+constexpr std::size_t kShort = 1 << 15;  // elements that a rank may send rather than wait twice
 
 std::size_t node_count(Run run, std::size_t leaves) {
   std::size_t count = 0;
@@ -31,12 +33,12 @@ void for_each_node(Run run, std::size_t leaves, Visit visit) {
   }
 }
 
-/// sum = the nodes of `mine` added up, for the transport to go on with.
+/// sum = the nodes of `mine` added up, for the transport to go on with; may be the first of them.
 void collapse(const PartialSum& mine, std::span<float> sum) {
   if (mine.nodes().empty()) std::fill(sum.begin(), sum.end(), 0.0F);
   for (std::size_t node = 0; node < mine.nodes().size(); ++node) {
     if (node == 0) {
-      std::ranges::copy(mine.values(node), sum.begin());
+      if (mine.values(0).data() != sum.data()) std::ranges::copy(mine.values(0), sum.begin());
     } else {
       add_rows(mine.values(node), 1, sum);
     }
@@ -56,12 +58,12 @@ void push_as_nodes(Run run, std::size_t leaves, PartialSum& target) {
 bool lies_in(Run node, Run whole) { return node.begin >= whole.begin && node.end <= whole.end; }
 
 /// The pieces in which `size` elements travel.
-std::size_t piece_count(std::size_t size) { return (size + kPiece - 1) / kPiece; }
+std::size_t piece_count(std::size_t size, std::size_t piece) { return (size + piece - 1) / piece; }
 
 template <typename Visit>
-void for_each_piece(std::size_t size, Visit visit) {
-  for (std::size_t begin = 0; begin < size; begin += kPiece) {
-    visit(Run{begin, std::min(begin + kPiece, size)});
+void for_each_piece(std::size_t size, std::size_t piece, Visit visit) {
+  for (std::size_t begin = 0; begin < size; begin += piece) {
+    visit(Run{begin, std::min(begin + piece, size)});
   }
 }
 
@@ -71,9 +73,10 @@ Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size
     : group_(group),
       reduction_(reduction),
       leaves_(leaves),
+      piece_(std::max(kStep / std::max(group.size() - 1, std::size_t{1}), kBlock)),
       node_tag_(static_cast<int>(2 * channel)),
       sum_tag_(static_cast<int>(2 * channel + 1)),
-      scratch_(std::bit_width(leaves) * kBlock),
+      scratch_((std::bit_width(leaves) + 1) * kBlock),
       counts_(group.size()) {}
 
 void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
@@ -84,24 +87,26 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   const std::size_t mine = node_count(runs[group_.rank()], leaves_);
   const std::size_t others = group_.size() - 1;
   // The first rank's share is the largest.
-  const std::size_t share = share_of(width, group_.size(), 0).size();
+  const std::size_t share = is_short(width) ? width : share_of(width, group_.size(), 0).size();
   const auto grow = [](auto& buffer, std::size_t size) {
     buffer.reserve(std::max(buffer.capacity(), size));
   };
   grow(sources_, nodes);
   grow(nodes_, node_count(whole, leaves_));
-  for (std::size_t i = 0; i < 2; ++i) {
-    grow(arrivals_[i], nodes - mine);
-    incoming_[i].resize(std::max(incoming_[i].size(), (nodes - mine) * std::min(share, kPiece)));
-  }
-  grow(departures_, piece_count(share) * others * mine);
+  for (auto& arrivals : arrivals_) grow(arrivals, nodes - mine);
+  const std::size_t step_size = (nodes - mine) * std::min(share, piece_);
+  incoming_.resize(std::max(incoming_.size(), 2 * step_size));
+  grow(departures_, piece_count(share, piece_) * others * mine);
   grow(gathers_, others * 2);
   if (reduction_ == Reduction::native) {
     collapsed_.resize(std::max(collapsed_.size(), width));
   }
 }
 
+bool Reducer::is_short(std::size_t width) const { return width * (group_.size() - 1) <= kShort; }
+
 Run Reducer::share_of_rank(std::size_t rank) const {
+  if (everyone_owns_all_) return {0, mine_->width()};
   return share_of(mine_->width(), group_.size(), rank);
 }
 
@@ -110,11 +115,24 @@ void Reducer::for_each_other(Visit visit) const {
   for (std::size_t i = 1; i < group_.size(); ++i) visit((group_.rank() + i) % group_.size());
 }
 
-std::size_t Reducer::pieces() const { return piece_count(share_of_rank(group_.rank()).size()); }
+std::size_t Reducer::pieces() const {
+  return piece_count(share_of_rank(group_.rank()).size(), piece_);
+}
 
 Run Reducer::piece_of(std::size_t step) const {
-  const std::size_t begin = step % pieces() * kPiece;
-  return {begin, std::min(begin + kPiece, share_of_rank(group_.rank()).size())};
+  const std::size_t begin = step % pieces() * piece_;
+  return {begin, std::min(begin + piece_, share_of_rank(group_.rank()).size())};
+}
+
+void Reducer::begin_reduce_scatter(const PartialSum& mine, std::span<const Run> runs,
+                                   CallSite site) {
+  everyone_owns_all_ = false;
+  begin(mine, runs, site);
+}
+
+void Reducer::begin_all_reduce(const PartialSum& mine, std::span<const Run> runs, CallSite site) {
+  everyone_owns_all_ = is_short(mine.width());
+  begin(mine, runs, site);
 }
 
 void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite site) {
@@ -134,7 +152,7 @@ void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite 
   }
   receive(0, site);
   for (const Run node : nodes_) {
-    for_each_piece(share_of_rank(0).size(), [&](Run piece) {
+    for_each_piece(share_of_rank(0).size(), piece_, [&](Run piece) {
       for (std::size_t i = 0; i < mine.nodes().size(); ++i) {
         if (!lies_in(mine.nodes()[i], node)) continue;
         for_each_other([&](std::size_t to) {
@@ -149,10 +167,15 @@ void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite 
   }
 }
 
+std::span<float> Reducer::incoming_of(std::size_t step) {
+  const std::size_t half = incoming_.size() / 2;
+  return std::span(incoming_).subspan(step % 2 * half, half);
+}
+
 void Reducer::receive(std::size_t step, CallSite site) {
   if (step >= nodes_.size() * pieces()) return;
   const std::size_t size = piece_of(step).size();
-  std::span<float> rest = incoming_[step % 2];
+  std::span<float> rest = incoming_of(step);
   for (const Source& source : sources_) {
     if (source.rank == group_.rank() || !lies_in(source.node, node_of(step))) continue;
     arrivals_[step % 2].push_back(group_.irecv(rest.first(size), source.rank, node_tag_, site));
@@ -169,13 +192,15 @@ void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
   receive(step + 1, site);
   wait_for(arrivals_[step % 2], site);
   const Run node = node_of(step);
-  const float* arrived = incoming_[step % 2].data();
+  const float* arrived = incoming_of(step).data();
   std::size_t first_source = 0;
   while (!lies_in(sources_[first_source].node, node)) ++first_source;
+  bool overwrites_late = false;  // a source that is read after the first addition
   for (std::size_t i = first_source; i < sources_.size() && lies_in(sources_[i].node, node); ++i) {
     Source& source = sources_[i];
     if (source.own != nullptr) {
       source.piece = source.own + piece_of(step).begin;
+      overwrites_late |= source.piece == sum.data() && i > first_source + 1;
     } else {
       source.piece = arrived;
       arrived += sum.size();
@@ -188,7 +213,8 @@ void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
     std::size_t source = first_source;
     float* const block = sum.data() + begin;
     const float* const result =
-        node_sum(node, {begin, begin + size}, source, block, scratch_.data());
+        node_sum(node, {begin, begin + size}, source, overwrites_late ? scratch_.data() : block,
+                 scratch_.data() + kBlock);
     if (result != block) std::copy_n(result, size, block);
   }
 }
@@ -208,7 +234,7 @@ void Reducer::finish_reduce_scatter(PartialSum& chunk, CallSite site) {
   std::size_t step = 0;
   for (const Run node : nodes_) {
     const std::span<float> sum = chunk.next();
-    for_each_piece(sum.size(), [&](Run piece) {
+    for_each_piece(sum.size(), piece_, [&](Run piece) {
       add_up(step++, sum.subspan(piece.begin, piece.size()), site);
     });
     chunk.push(node.size());
@@ -216,41 +242,63 @@ void Reducer::finish_reduce_scatter(PartialSum& chunk, CallSite site) {
   wait_for(departures_, site);
 }
 
+void Reducer::restart_in_place(PartialSum& sum) const {
+  const Run all = union_of(runs_);
+  if (!all.empty() && !is_node(all, leaves_)) {
+    throw std::logic_error("Reducer: a sum of several nodes cannot be finished in place");
+  }
+  sum.start(all, mine_->width());
+}
+
 void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
   if (reduction_ == Reduction::native) return native_all_reduce(whole, site);
+  const bool in_place = &whole == mine_;
+  if (in_place) restart_in_place(whole);
+  if (in_place && everyone_owns_all_) wait_for(departures_, site);
   std::size_t step = 0;
   for (const Run node : nodes_) {
-    const std::span<float> values = whole.next();
-    const auto part_of = [&](std::size_t rank) {
-      const Run part = share_of_rank(rank);
-      return values.subspan(part.begin, part.size());
-    };
-    for_each_other([&](std::size_t from) {
-      if (part_of(from).empty()) return;
-      gathers_.push_back(group_.irecv(part_of(from), from, sum_tag_, site));
+    const std::span<float> sum = whole.next();
+    const Run mine = share_of_rank(group_.rank());
+    // Where a rank's part was sent from, its sum arrives.
+    if (!in_place) receive_sums(sum, site);
+    for_each_piece(mine.size(), piece_, [&](Run piece) {
+      add_up(step++, sum.subspan(mine.begin + piece.begin, piece.size()), site);
     });
-    const std::span<float> mine = part_of(group_.rank());
-    for_each_piece(mine.size(), [&](Run piece) {
-      add_up(step++, mine.subspan(piece.begin, piece.size()), site);
-    });
-    for_each_other([&](std::size_t to) {
-      if (!mine.empty()) gathers_.push_back(group_.isend(mine, to, sum_tag_, site));
-    });
+    send_sum(sum.subspan(mine.begin, mine.size()), site);
+    if (in_place) {
+      wait_for(departures_, site);
+      receive_sums(sum, site);
+    }
     wait_for(gathers_, site);
     whole.push(node.size());
   }
   wait_for(departures_, site);
 }
 
+void Reducer::send_sum(std::span<const float> mine, CallSite site) {
+  if (everyone_owns_all_ || mine.empty()) return;
+  for_each_other(
+      [&](std::size_t to) { gathers_.push_back(group_.isend(mine, to, sum_tag_, site)); });
+}
+
+void Reducer::receive_sums(std::span<float> whole, CallSite site) {
+  if (everyone_owns_all_) return;
+  for_each_other([&](std::size_t from) {
+    const Run part = share_of_rank(from);
+    if (part.empty()) return;
+    gathers_.push_back(group_.irecv(whole.subspan(part.begin, part.size()), from, sum_tag_, site));
+  });
+}
+
 void Reducer::reduce_scatter(const PartialSum& mine, std::span<const Run> runs, PartialSum& chunk,
                              CallSite site) {
-  begin(mine, runs, site);
+  begin_reduce_scatter(mine, runs, site);
   finish_reduce_scatter(chunk, site);
 }
 
 void Reducer::all_reduce(const PartialSum& mine, std::span<const Run> runs, PartialSum& whole,
                          CallSite site) {
-  begin(mine, runs, site);
+  begin_all_reduce(mine, runs, site);
   finish_all_reduce(whole, site);
 }
 
@@ -271,8 +319,10 @@ void Reducer::native_reduce_scatter(PartialSum& chunk, CallSite site) {
 
 void Reducer::native_all_reduce(PartialSum& whole, CallSite site) {
   if (union_of(runs_).empty()) return;
-  const std::span<float> sum = whole.next();
+  const bool in_place = &whole == mine_;
+  const std::span<float> sum = in_place && !whole.nodes().empty() ? whole.values(0) : whole.next();
   collapse(*mine_, sum);
+  if (in_place) restart_in_place(whole);
   group_.native_all_reduce(sum, site);
   push_as_nodes(union_of(runs_), leaves_, whole);
 }

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "model/aligned_floats.h"
 #include "model/canonical_sum.h"
 #include "model/training.h"
 #include "parallel/comm.h"
@@ -34,14 +35,18 @@ class Reducer {
 
   /// Collective. Begins a reduction: sends this rank's nodes to the owners of their elements. Until
   /// it is finished, `mine` and `runs` must stay as they are, and no other one may begin here.
-  void begin(const PartialSum& mine, std::span<const Run> runs, CallSite site = CallSite::here());
+  void begin_reduce_scatter(const PartialSum& mine, std::span<const Run> runs,
+                            CallSite site = CallSite::here());
+  void begin_all_reduce(const PartialSum& mine, std::span<const Run> runs,
+                        CallSite site = CallSite::here());
 
   /// Collective. Rank r is left with elements share_of(width, size, r) of the sum over all runs:
   /// its nodes are pushed onto `chunk`.
   void finish_reduce_scatter(PartialSum& chunk, CallSite site = CallSite::here());
 
   /// Collective. Everyone is left with all elements: their owners add them up and send them to all
-  /// others. The nodes are pushed onto `whole`.
+  /// others; a short sum everyone adds up alone. The nodes are pushed onto `whole`. That may be the
+  /// sum that was begun with, if all runs together are one node: it becomes that node.
   void finish_all_reduce(PartialSum& whole, CallSite site = CallSite::here());
 
   /// Both halves at once.
@@ -59,7 +64,11 @@ class Reducer {
     const float* piece = nullptr;  // where the piece being added up begins
   };
 
-  /// The elements that a rank owns.
+  void begin(const PartialSum& mine, std::span<const Run> runs, CallSite site);
+  /// True if it is faster to send a sum of so many elements once to everybody than to send each
+  /// element's nodes to its owner and the sums from there.
+  bool is_short(std::size_t width) const;
+  /// The elements that a rank owns, alone or with everyone else.
   Run share_of_rank(std::size_t rank) const;
   /// Calls `visit` with every other rank, each rank in an order of its own.
   template <typename Visit>
@@ -70,12 +79,20 @@ class Reducer {
   std::size_t pieces() const;
   Run node_of(std::size_t step) const { return nodes_[step / pieces()]; }
   Run piece_of(std::size_t step) const;
+  std::span<float> incoming_of(std::size_t step);
   void receive(std::size_t step, CallSite site);
   void add_up(std::size_t step, std::span<float> sum, CallSite site);
   /// The elements `block` of a piece of a node, from the sources beginning with `source`, which
   /// moves on: stands in one of them, or else in `sum`. Right children go to `scratch`.
   const float* node_sum(Run node, Run block, std::size_t& source, float* sum, float* scratch) const;
+  /// Sends and receives finished sums: those of the elements of each owner.
+  void send_sum(std::span<const float> mine, CallSite site);
+  void receive_sums(std::span<float> whole, CallSite site);
   void wait_for(std::vector<Request>& requests, CallSite site);
+
+  /// What is left of the sum under way is only memory from here on: it starts anew as the sum over
+  /// all runs.
+  void restart_in_place(PartialSum& sum) const;
 
   void native_reduce_scatter(PartialSum& chunk, CallSite site);
   void native_all_reduce(PartialSum& whole, CallSite site);
@@ -83,18 +100,20 @@ class Reducer {
   Comm& group_;
   Reduction reduction_;
   std::size_t leaves_;
+  std::size_t piece_;  // elements in a message
   int node_tag_;  // messages of one pair of ranks and one tag arrive in the order they were sent
   int sum_tag_;
   const PartialSum* mine_ = nullptr;  // of the reduction under way
+  bool everyone_owns_all_ = false;
   std::span<const Run> runs_;
   std::vector<Run> nodes_;  // of the sum over all runs
   std::vector<Source> sources_;
-  std::array<std::vector<float>, 2> incoming_;  // of even and of odd steps
+  AlignedFloats incoming_;  // the first half of even steps, the other of odd ones
   std::array<std::vector<Request>, 2> arrivals_;
   std::vector<Request> departures_;
   std::vector<Request> gathers_;  // of finished sums
-  std::vector<float> scratch_;    // a block for each level of the tree
-  std::vector<float> collapsed_;  // only for native reductions
+  AlignedFloats scratch_;         // a block for each level of the tree, and one more
+  AlignedFloats collapsed_;       // only for native reductions
   std::vector<std::size_t> counts_;
 };
 

@@ -39,15 +39,13 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Layers layers = make_layers(model_layers(recipe, vocabulary));
   Parameters parameters(layers);  // replicated
   parameters.fill(run.initial);
-  GradientSums my_sums = make_gradient_sums(layers, all_leaves.end, {&my_leaves, 1});  // partial
-  GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});
-  PartialSum my_loss(all_leaves.end, my_leaves, 1);
-  PartialSum loss_sum(all_leaves.end, all_leaves, 1);
+  GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&my_leaves, 1});
+  PartialSum loss_sum(all_leaves.end, my_leaves, 1);
   Reducer loss_reducer(dp, how.reduction, all_leaves.end);
   loss_reducer.reserve(rank_leaves, 1);
   std::vector<std::vector<Reducer>> reducers;  // all of them may be under way at once
   std::size_t channel = 1;
-  for (const auto& layer : my_sums) {
+  for (const auto& layer : gradients) {
     auto& of_layer = reducers.emplace_back();
     for (const PartialSum& sum : layer) {
       of_layer.emplace_back(dp, how.reduction, all_leaves.end, channel++)
@@ -56,17 +54,14 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   }
 
   Activations activations(layers, max_samples);
-  std::vector<float> probabilities(max_samples * vocabulary);
   BatchBuffer batch_buffer(recipe, run.corpus, max_samples);
   std::vector<ShardView> shards = parameters.views();
   for (ShardView& shard : shards) shard.counted = dp.rank() == 0;
   const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);  // of the global batch
 
   for (std::size_t step = 0; step < recipe.steps; ++step) {
-    start(my_sums, my_leaves);
-    start(gradients, all_leaves);
-    my_loss.start(my_leaves);
-    loss_sum.start(all_leaves);
+    start(gradients, my_leaves);
+    loss_sum.start(my_leaves);
 
     // The microbatches follow each other through the leaves, so their gradients simply add up.
     for (const Run& microbatch : microbatches) {
@@ -79,29 +74,27 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
         layers[l]->forward(batch, parameters.layer(l), activations.value(l, samples),
                            activations.value(l + 1, samples));
       }
-      softmax_cross_entropy_forward(batch, activations.value(layers.size(), samples),
-                                    recipe.vocab_grain, probabilities, my_loss);
+      softmax_cross_entropy(batch, activations.value(layers.size(), samples), recipe.vocab_grain,
+                            inverse_batch, activations.gradient(layers.size(), samples), loss_sum);
 
-      softmax_cross_entropy_backward(batch, probabilities, inverse_batch,
-                                     activations.gradient(layers.size(), samples));
       for (std::size_t l = layers.size(); l-- > 0;) {
         layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
                             activations.value(l + 1, samples), activations.gradient(l + 1, samples),
-                            activations.gradient(l, samples), my_sums[l]);
+                            activations.gradient(l, samples), gradients[l]);
         // A finished gradient travels while the layers before it are still at work.
-        for (std::size_t p = 0; last && p < my_sums[l].size(); ++p) {
-          reducers[l][p].begin(my_sums[l][p], rank_leaves);
+        for (std::size_t p = 0; last && p < gradients[l].size(); ++p) {
+          reducers[l][p].begin_all_reduce(gradients[l][p], rank_leaves);
         }
       }
     }
 
-    // Partial sums of each rank -> the whole sum on every rank.
+    // Partial sums of each rank -> the whole sum on every rank, in the same memory.
     for (std::size_t l = layers.size(); l-- > 0;) {
-      for (std::size_t p = 0; p < my_sums[l].size(); ++p) {
+      for (std::size_t p = 0; p < gradients[l].size(); ++p) {
         reducers[l][p].finish_all_reduce(gradients[l][p]);
       }
     }
-    loss_reducer.all_reduce(my_loss, rank_leaves, loss_sum);
+    loss_reducer.all_reduce(loss_sum, rank_leaves, loss_sum);
     const float loss = loss_sum.total()[0] * inverse_batch;
 
     attach_gradients(shards, gradients);

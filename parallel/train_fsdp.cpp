@@ -81,6 +81,7 @@ ShardedLayers::ShardedLayers(const Layers& layers, Comm& group, Reduction reduct
 }
 
 ParameterValues ShardedLayers::gather(std::size_t layer, CallSite site) {
+  if (group_.size() == 1) return owned_.layer(layer);  // all of it, and nothing to copy
   for (std::size_t p = 0; p < whole_[layer].size(); ++p) {
     group_.all_gather(owned_.values(layer, p), gathered_parts_[layer][p], counts_[layer][p], site);
   }
@@ -126,7 +127,6 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   for (const auto& runs : microbatch_leaves) loss_reducer.reserve(runs, 1);
 
   Activations activations(layers, max_samples);
-  std::vector<float> probabilities(max_samples * vocabulary);
   BatchBuffer batch_buffer(recipe, run.corpus, max_samples);
   std::vector<ShardView> shards = sharded.owned().views();
   const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);  // of the global batch
@@ -147,12 +147,10 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
                            activations.value(l + 1, samples));
       }
       my_loss.start(my_leaves);
-      softmax_cross_entropy_forward(batch, activations.value(layers.size(), samples),
-                                    recipe.vocab_grain, probabilities, my_loss);
+      softmax_cross_entropy(batch, activations.value(layers.size(), samples), recipe.vocab_grain,
+                            inverse_batch, activations.gradient(layers.size(), samples), my_loss);
       loss_reducer.all_reduce(my_loss, rank_leaves, loss_sum);
 
-      softmax_cross_entropy_backward(batch, probabilities, inverse_batch,
-                                     activations.gradient(layers.size(), samples));
       for (std::size_t l = layers.size(); l-- > 0;) {
         const ParameterValues parameters = sharded.gather(l);
         layers[l]->backward(batch, parameters, activations.value(l, samples),

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "model/aligned_floats.h"
 #include "model/working_memory.h"
 #include "parallel/collectives.h"
 #include "parallel/comm.h"
@@ -41,7 +42,7 @@ class ShardedLayers {
   std::vector<std::vector<std::vector<std::size_t>>> counts_;  // [layer][parameter][rank]
   Parameters owned_;
   GradientSums owned_gradients_;
-  std::vector<float> gathered_;                                // the largest layer
+  AlignedFloats gathered_;                                     // the largest layer
   std::vector<std::vector<std::span<float>>> gathered_parts_;  // [layer][parameter], in gathered_
   std::vector<std::vector<std::span<const float>>> gathered_views_;
   std::vector<PartialSum> whole_gradients_;  // [parameter], the largest layer

@@ -59,19 +59,13 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   ShardedLayers sharded(layers, *groups.fsdp, how.reduction, all_leaves.end, microbatch_leaves,
                         my_leaves);
   sharded.owned().fill(run.initial);
-  GradientSums& replica_sums = sharded.owned_gradients();  // this replica's part of the batch
-  GradientSums gradients;                                  // of the whole batch
+  GradientSums& gradients = sharded.owned_gradients();  // first of this replica's part of the batch
   Reducer dp_reducer(*groups.dp, how.reduction, all_leaves.end);
-  for (const auto& layer : replica_sums) {
-    auto& of_layer = gradients.emplace_back();
-    for (const PartialSum& sum : layer) {
-      of_layer.emplace_back(all_leaves.end, all_leaves, sum.width());
-      dp_reducer.reserve(replica_leaves, sum.width());
-    }
+  for (const auto& layer : gradients) {
+    for (const PartialSum& sum : layer) dp_reducer.reserve(replica_leaves, sum.width());
   }
   PartialSum my_loss(all_leaves.end, all_leaves, 1);
-  PartialSum replica_loss(all_leaves.end, my_leaves, 1);
-  PartialSum loss_sum(all_leaves.end, all_leaves, 1);
+  PartialSum loss_sum(all_leaves.end, my_leaves, 1);
   Reducer loss_reducer(*groups.fsdp, how.reduction, all_leaves.end);
   for (const auto& runs : microbatch_leaves) loss_reducer.reserve(runs, 1);
   dp_reducer.reserve(replica_leaves, 1);
@@ -85,10 +79,8 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);  // of the global batch
 
   for (std::size_t step = 0; step < recipe.steps; ++step) {
-    start(replica_sums, my_leaves);
-    start(gradients, all_leaves);
-    replica_loss.start(my_leaves);
-    loss_sum.start(all_leaves);
+    start(gradients, my_leaves);
+    loss_sum.start(my_leaves);
 
     for (const PipelineAction action : schedule) {
       const std::size_t m = action.microbatch;
@@ -106,16 +98,13 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
         stage.send_output(m);
         if (stage.is_last()) {
           my_loss.start(shares[at.fsdp]);
-          softmax_cross_entropy_forward(slot.batch, slot.activations.value(layers.size(), samples),
-                                        recipe.vocab_grain, slot.probabilities, my_loss);
-          loss_reducer.all_reduce(my_loss, shares, replica_loss);
+          softmax_cross_entropy(slot.batch, slot.activations.value(layers.size(), samples),
+                                recipe.vocab_grain, inverse_batch,
+                                slot.activations.gradient(layers.size(), samples), my_loss);
+          loss_reducer.all_reduce(my_loss, shares, loss_sum);
         }
       } else {
         PipelineSlot& slot = stage.start_backward(m);
-        if (stage.is_last()) {
-          softmax_cross_entropy_backward(slot.batch, slot.probabilities, inverse_batch,
-                                         slot.activations.gradient(layers.size(), samples));
-        }
         for (std::size_t l = layers.size(); l-- > 0;) {
           const ParameterValues parameters = sharded.gather(l);
           layers[l]->backward(
@@ -129,15 +118,15 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     }
     stage.finish_step();
 
-    // Replicas add up: afterwards all of them hold the same bits.
+    // Replicas add up, in place: afterwards all of them hold the same bits.
     for (std::size_t l = 0; l < layers.size(); ++l) {
       for (std::size_t p = 0; p < gradients[l].size(); ++p) {
-        dp_reducer.all_reduce(replica_sums[l][p], replica_leaves, gradients[l][p]);
+        dp_reducer.all_reduce(gradients[l][p], replica_leaves, gradients[l][p]);
       }
     }
     float loss = 0.0F;
     if (stage.is_last()) {
-      dp_reducer.all_reduce(replica_loss, replica_leaves, loss_sum);
+      dp_reducer.all_reduce(loss_sum, replica_leaves, loss_sum);
       loss = loss_sum.total()[0] * inverse_batch;
     }
     groups.pp->broadcast({&loss, 1}, how.mesh.pp - 1);

@@ -122,15 +122,12 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
         }
         stage.send_output(m);
         if (stage.is_last()) {
-          softmax_cross_entropy_forward(slot.batch, slot.activations.value(layers.size(), samples),
-                                        recipe.vocab_grain, slot.probabilities, loss_sum);
+          softmax_cross_entropy(slot.batch, slot.activations.value(layers.size(), samples),
+                                recipe.vocab_grain, inverse_batch,
+                                slot.activations.gradient(layers.size(), samples), loss_sum);
         }
       } else {
         PipelineSlot& slot = stage.start_backward(m);
-        if (stage.is_last()) {
-          softmax_cross_entropy_backward(slot.batch, slot.probabilities, inverse_batch,
-                                         slot.activations.gradient(layers.size(), samples));
-        }
         for (std::size_t l = layers.size(); l-- > 0;) {
           layers[l]->backward(slot.batch, parameters.layer(l), slot.activations.value(l, samples),
                               slot.activations.value(l + 1, samples),

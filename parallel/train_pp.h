@@ -12,14 +12,11 @@ namespace meshparity {
 struct PipelineSlot {
   PipelineSlot(const Recipe& recipe, const Corpus& corpus, const Layers& layers,
                std::size_t max_samples)
-      : batch_buffer(recipe, corpus, max_samples),
-        activations(layers, max_samples),
-        probabilities(max_samples * corpus.vocabulary()) {}
+      : batch_buffer(recipe, corpus, max_samples), activations(layers, max_samples) {}
 
   BatchBuffer batch_buffer;
   MicroBatch batch;
   Activations activations;
-  std::vector<float> probabilities;  // of the last stage
   Request output_sent;
   Request input_gradient_sent;
 };

@@ -44,8 +44,7 @@ class SharedFeatures {
         all_{0, leaf_count(features, grain)},
         runs_(shares_of(all_, group.size())),
         mine_(runs_[group.rank()]),
-        partial_(all_.end, mine_, max_width),
-        total_(all_.end, all_, max_width),
+        sum_(all_.end, mine_, max_width),
         reducer_(group, reduction, all_.end) {
     reducer_.reserve(runs_, max_width);
   }
@@ -57,18 +56,17 @@ class SharedFeatures {
   /// features as columns, `right` as rows.
   std::span<const float> product(const MatrixView& left, const MatrixView& right, CallSite site) {
     const std::size_t width = left.rows * right.columns;
-    partial_.start(mine_, width);
+    sum_.start(mine_, width);
     for (Run rest = mine_; !rest.empty();) {
       const Run node = first_node_of(rest, all_.end);
       const Run global = terms_of(node, grain_, features_);
       const Run local{global.begin - features().begin, global.end - features().begin};
-      canonical_product(left.column_run(local), right.row_run(local), grain_, partial_.next());
-      partial_.push(node.size());
+      canonical_product(left.column_run(local), right.row_run(local), grain_, sum_.next());
+      sum_.push(node.size());
       rest.begin = node.end;
     }
-    total_.start(all_, width);
-    reducer_.all_reduce(partial_, runs_, total_, site);
-    return total_.total();
+    reducer_.all_reduce(sum_, runs_, sum_, site);  // in place
+    return sum_.total();
   }
 
  private:
@@ -77,8 +75,7 @@ class SharedFeatures {
   Run all_;
   std::vector<Run> runs_;
   Run mine_;
-  PartialSum partial_;
-  PartialSum total_;
+  PartialSum sum_;  // of this rank's features, then of all
   Reducer reducer_;
 };
 
@@ -209,7 +206,6 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});
   PartialSum loss_sum(all_leaves.end, all_leaves, 1);
   Activations activations(layers, max_samples);
-  std::vector<float> probabilities(max_samples * vocabulary);
   BatchBuffer batch_buffer(recipe, run.corpus, max_samples);
   std::vector<ShardView> shards = parameters.views();
   for (ShardView& view : shards) view.counted = view.shard->tensor_split || tp.rank() == 0;
@@ -229,11 +225,9 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
         layers[l]->forward(batch, parameters.layer(l), activations.value(l, samples),
                            activations.value(l + 1, samples));
       }
-      softmax_cross_entropy_forward(batch, activations.value(layers.size(), samples),
-                                    recipe.vocab_grain, probabilities, loss_sum);
+      softmax_cross_entropy(batch, activations.value(layers.size(), samples), recipe.vocab_grain,
+                            inverse_batch, activations.gradient(layers.size(), samples), loss_sum);
 
-      softmax_cross_entropy_backward(batch, probabilities, inverse_batch,
-                                     activations.gradient(layers.size(), samples));
       for (std::size_t l = layers.size(); l-- > 0;) {
         layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
                             activations.value(l + 1, samples), activations.gradient(l + 1, samples),

@@ -4,6 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <ostream>
 #include <set>
 #include <stdexcept>
@@ -21,6 +22,20 @@ inline std::ostream& operator<<(std::ostream& out, const Run& run) {
 }
 
 namespace {
+
+std::size_t address_of(const float* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
+
+TEST(AlignedFloats, BeginWithACacheLineAndLargeOnesWithALargePage) {
+  for (const std::size_t size : {1U, 15U, 4099U, 1U << 17}) {
+    EXPECT_EQ(address_of(AlignedFloats(size).data()) % kCacheLine, 0U);
+  }
+  EXPECT_EQ(address_of(AlignedFloats(1U << 18).data()) % (1U << 21), 0U);
+  PartialSum sum(3, meshparity::Run{0, 3}, 5);  // two nodes at once
+  sum.next_zeroed();
+  sum.push(2);
+  EXPECT_EQ(address_of(sum.values(0).data()) % kCacheLine, 0U);
+  EXPECT_EQ(address_of(sum.next().data()) % kCacheLine, 0U);
+}
 
 using random::from_to;
 using LeafRun = Run;                             // gtest's tests have a member Run

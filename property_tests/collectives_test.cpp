@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,11 @@ PartialSum stream(const Leaves& leaves, Run run, Run share) {
     sum.push({leaf, leaf + 1}, std::span(leaves[leaf]).subspan(share.begin, share.size()));
   }
   return sum;
+}
+
+/// Whether a sum over this run can be finished in the memory of a rank's part.
+bool fits_in_place(Run whole, std::size_t leaves) {
+  return whole.empty() || is_node(whole, leaves);
 }
 
 Run all_of(const Leaves& leaves) { return {0, leaves.front().size()}; }
@@ -74,6 +80,7 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
   std::vector<Round> rounds(*from_to(1, 3));
   bool part_of_the_tree = false;
   bool few_elements = false;
+  bool in_place = false;
   for (Round& round : rounds) {
     const bool whole = *rc::gen::arbitrary<bool>();
     const Run covered = whole ? Run{0, leaf_total} : random::random_run(leaf_total);
@@ -82,9 +89,11 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
     round.leaves = random_leaves(leaf_total, round.width, *random::kind_of_floats());
     part_of_the_tree = part_of_the_tree || !whole;
     few_elements = few_elements || round.width < ranks;
+    in_place = in_place || fits_in_place(round.whole(), leaf_total);
   }
   RC_CLASSIFY(part_of_the_tree, "part of the tree");
   RC_CLASSIFY(few_elements, "fewer elements than ranks");
+  RC_CLASSIFY(in_place, "in place");
   RC_CLASSIFY(ranks == 1, "one rank");
   RC_CLASSIFY(ranks > 10, "more than 10 ranks");
 
@@ -95,7 +104,7 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
     for (const Round& round : rounds) widest = std::max(widest, round.width);
     for (const Round& round : rounds) reducer.reserve(round.runs, widest);
     for (const Round& round : rounds) {
-      const PartialSum mine = stream(round.leaves, round.runs[group.rank()], {0, round.width});
+      PartialSum mine = stream(round.leaves, round.runs[group.rank()], {0, round.width});
       const Run share = share_of(round.width, ranks, group.rank());
       PartialSum chunk(leaf_total, round.whole(), share.size());
       reducer.reduce_scatter(mine, round.runs, chunk);
@@ -103,7 +112,12 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
 
       PartialSum whole(leaf_total, round.whole(), round.width);
       reducer.all_reduce(mine, round.runs, whole);
-      wrong.push_back(difference(whole, stream(round.leaves, round.whole(), all_of(round.leaves))));
+      const PartialSum expected = stream(round.leaves, round.whole(), all_of(round.leaves));
+      wrong.push_back(difference(whole, expected));
+
+      if (!fits_in_place(round.whole(), leaf_total)) continue;
+      reducer.all_reduce(mine, round.runs, mine);
+      wrong.push_back(difference(mine, expected));
     }
   });
   std::erase(wrong, "");
@@ -126,19 +140,38 @@ void expect_long_sums(const std::vector<Run>& runs) {
     const Run share = share_of(kWidth, kRanks, group.rank());
     Reducer reducer(group, Reduction::canonical, kLeaves);
     reducer.reserve(runs, kWidth);
-    const PartialSum mine = stream(leaves, runs[group.rank()], {0, kWidth});
+    PartialSum mine = stream(leaves, runs[group.rank()], {0, kWidth});
     PartialSum chunk(kLeaves, covered, share.size());
     reducer.reduce_scatter(mine, runs, chunk);
     EXPECT_EQ(difference(chunk, stream(leaves, covered, share)), "");
     PartialSum whole(kLeaves, covered, kWidth);
     reducer.all_reduce(mine, runs, whole);
-    EXPECT_EQ(difference(whole, stream(leaves, covered, {0, kWidth})), "");
+    const PartialSum expected = stream(leaves, covered, {0, kWidth});
+    EXPECT_EQ(difference(whole, expected), "");
+    if (!fits_in_place(covered, kLeaves)) return;
+    reducer.all_reduce(mine, runs, mine);
+    EXPECT_EQ(difference(mine, expected), "");
   });
 }
 
 TEST(Collectives, LongSumsTravelInPieces) {
   expect_long_sums({{0, 1}, {1, 4}});  // the whole tree from uneven runs
   expect_long_sums({{1, 2}, {2, 3}});  // a part of it that is two nodes
+}
+
+TEST(Collectives, ASumOfSeveralNodesCannotBeFinishedInPlace) {
+  const std::vector<meshparity::Run> runs = {{1, 2}, {2, 3}};
+  for (const Reduction reduction : {Reduction::canonical, Reduction::native}) {
+    EXPECT_THROW(
+        run_simulated({.ranks = 2},
+                      [&](Comm& group) {
+                        Reducer reducer(group, reduction, 4);
+                        reducer.reserve(runs, 1);
+                        PartialSum sum = stream(Leaves(4, {1}), runs[group.rank()], {0, 1});
+                        reducer.all_reduce(sum, runs, sum);
+                      }),
+        std::logic_error);
+  }
 }
 
 TEST(Collectives, SeveralReductionsMayBeUnderWay) {
@@ -162,7 +195,7 @@ TEST(Collectives, SeveralReductionsMayBeUnderWay) {
         mine.push_back(stream(leaves[s], runs[group.rank()], {0, kWidths[s]}));
         reducers.emplace_back(group, Reduction::canonical, kRanks, s).reserve(runs, kWidths[s]);
       }
-      for (std::size_t s = 0; s < leaves.size(); ++s) reducers[s].begin(mine[s], runs);
+      for (std::size_t s = 0; s < leaves.size(); ++s) reducers[s].begin_all_reduce(mine[s], runs);
       // In another order than they began.
       for (std::size_t s = leaves.size(); s-- > 0;) {
         PartialSum whole(kRanks, meshparity::Run{0, kRanks}, kWidths[s]);
@@ -275,7 +308,7 @@ RC_GTEST_PROP(Collectives, NativeSumsStayWithinTheBoundOfAnyOrder, ()) {
   run_simulated({.ranks = ranks, .seed = *random::any_seed()}, [&](Comm& group) {
     Reducer reducer(group, Reduction::native, leaf_total);
     reducer.reserve(runs, width);
-    const PartialSum mine = stream(leaves, runs[group.rank()], {0, width});
+    PartialSum mine = stream(leaves, runs[group.rank()], {0, width});
     const Run share = share_of(width, ranks, group.rank());
     PartialSum chunk(leaf_total, whole, share.size());
     reducer.reduce_scatter(mine, runs, chunk);
@@ -283,6 +316,10 @@ RC_GTEST_PROP(Collectives, NativeSumsStayWithinTheBoundOfAnyOrder, ()) {
     PartialSum all(leaf_total, whole, width);
     reducer.all_reduce(mine, runs, all);
     wrong.push_back(beyond_bound(all, leaves, whole, {0, width}));
+    if (fits_in_place(whole, leaf_total)) {
+      reducer.all_reduce(mine, runs, mine);
+      wrong.push_back(beyond_bound(mine, leaves, whole, {0, width}));
+    }
     for (std::size_t n = 0; n < all.nodes().size(); ++n) {
       sums[group.rank()].insert(sums[group.rank()].end(), all.values(n).begin(),
                                 all.values(n).end());

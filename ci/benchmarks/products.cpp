@@ -29,10 +29,10 @@ std::vector<LayerSizes> measured_layers() {
   };
 }
 
-std::vector<float> random_values(std::size_t size, std::uint32_t seed) {
+AlignedFloats random_values(std::size_t size, std::uint32_t seed) {
   std::mt19937 engine(seed);
   std::uniform_real_distribution<float> draw(-1.0F, 1.0F);
-  std::vector<float> values(size);
+  AlignedFloats values(size);
   std::generate(values.begin(), values.end(), [&] { return draw(engine); });
   return values;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ci/benchmarks/peers.h"
+#include "model/aligned_floats.h"
 
 namespace meshparity::bench {
 
@@ -51,9 +52,9 @@ class ProductData {
 
  private:
   Operands operands_;
-  std::vector<float> left_;
-  std::vector<float> right_;
-  std::vector<float> output_;
+  AlignedFloats left_;  // as the trainers' matrices are
+  AlignedFloats right_;
+  AlignedFloats output_;
 };
 
 /// Each of the three compares what it names and prints measurements. Only products whose name holds

@@ -1,0 +1,39 @@
+#include "model/aligned_floats.h"
+
+#if __has_include(<sys/mman.h>)
+#include <sys/mman.h>
+#endif
+
+#include <new>
+
+namespace meshparity {
+namespace {
+
+constexpr std::size_t kLargePage = std::size_t{1} << 21;
+
+/// Blocks of at least half a large page become whole ones.
+bool is_large(std::size_t bytes) { return bytes >= kLargePage / 2; }
+
+std::align_val_t alignment_of(std::size_t bytes) {
+  return std::align_val_t{is_large(bytes) ? kLargePage : kCacheLine};
+}
+
+}  // namespace
+
+void* allocate_aligned(std::size_t bytes) {
+  if (!is_large(bytes)) return ::operator new(bytes, alignment_of(bytes));
+  const std::size_t pages = (bytes + kLargePage - 1) / kLargePage;
+  void* const memory = ::operator new(pages* kLargePage, alignment_of(bytes));
+#ifdef MADV_HUGEPAGE
+  // A matrix of a few MiB is more small pages than a processor remembers, and a transport that maps
+  // another process's memory does so page by page. It is advice: without it all works as well.
+  (void)madvise(memory, pages * kLargePage, MADV_HUGEPAGE);
+#endif
+  return memory;
+}
+
+void free_aligned(void* memory, std::size_t bytes) noexcept {
+  ::operator delete(memory, alignment_of(bytes));
+}
+
+}  // namespace meshparity

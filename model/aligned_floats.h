@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace meshparity {
+
+/// Memory that begins with a cache line, so that a vector loaded from it does not touch two of
+/// them. Large blocks lie in large pages, where the system has any. Throws std::bad_alloc.
+void* allocate_aligned(std::size_t bytes);
+void free_aligned(void* memory, std::size_t bytes) noexcept;
+
+constexpr std::size_t kCacheLine = 64;  // bytes; also the widest vector
+
+template <typename T>
+struct AlignedAllocator {
+  using value_type = T;
+
+  T* allocate(std::size_t count) { return static_cast<T*>(allocate_aligned(count * sizeof(T))); }
+  void deallocate(T* memory, std::size_t count) noexcept {
+    free_aligned(memory, count * sizeof(T));
+  }
+  bool operator==(const AlignedAllocator&) const = default;
+};
+
+/// What the kernels work on, where the program itself takes the memory for it.
+using AlignedFloats = std::vector<float, AlignedAllocator<float>>;
+
+}  // namespace meshparity
