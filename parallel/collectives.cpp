@@ -11,8 +11,9 @@
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kBlock = 2048;     // elements that are added up together
-constexpr std::size_t kStep = 1 << 17;   // elements that arrive together
+constexpr std::size_t kBlock = 2048;  // elements that are added up together
+// Ranks of one machine share its memory's caches: so many elements arrive together on all of them.
+constexpr std::size_t kArriving = 1 << 20;
 constexpr std::size_t kShort = 1 << 15;  // elements that a rank may send rather than wait twice
 
 std::size_t node_count(Run run, std::size_t leaves) {
@@ -57,6 +58,12 @@ void push_as_nodes(Run run, std::size_t leaves, PartialSum& target) {
 
 bool lies_in(Run node, Run whole) { return node.begin >= whole.begin && node.end <= whole.end; }
 
+/// The elements of a message, when every rank receives one from every other.
+std::size_t elements_in_a_message(std::size_t ranks) {
+  const std::size_t messages = std::max(ranks * (ranks - 1), std::size_t{1});
+  return std::max(kArriving / messages, kBlock);
+}
+
 /// The pieces in which `size` elements travel.
 std::size_t piece_count(std::size_t size, std::size_t piece) { return (size + piece - 1) / piece; }
 
@@ -73,7 +80,7 @@ Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size
     : group_(group),
       reduction_(reduction),
       leaves_(leaves),
-      piece_(std::max(kStep / std::max(group.size() - 1, std::size_t{1}), kBlock)),
+      piece_(elements_in_a_message(group.size())),
       node_tag_(static_cast<int>(2 * channel)),
       sum_tag_(static_cast<int>(2 * channel + 1)),
       scratch_((std::bit_width(leaves) + 1) * kBlock),

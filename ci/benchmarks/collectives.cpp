@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <stdexcept>
 
 #include "ci/benchmarks/measurement.h"
@@ -16,15 +15,17 @@ namespace {
 
 constexpr std::size_t kRounds = 201;  // short ones, so that many of them are not disturbed
 
-/// Seconds a call takes, between two barriers.
+/// Seconds a call takes, between two barriers: all ranks must make as many.
 double seconds_of(const Action& action, std::size_t calls, Comm& world) {
-  using Clock = std::chrono::steady_clock;
-  action();
-  world.barrier();
-  const auto begin = Clock::now();
-  for (std::size_t i = 0; i < calls; ++i) action();
-  world.barrier();
-  return std::chrono::duration<double>(Clock::now() - begin).count() / static_cast<double>(calls);
+  const auto warm_up = [&] {
+    action();
+    world.barrier();
+  };
+  const auto work = [&] {
+    for (std::size_t i = 0; i < calls; ++i) action();
+    world.barrier();
+  };
+  return wall_seconds(warm_up, work) / static_cast<double>(calls);
 }
 
 /// A sum with one leaf on each rank, reduced in one of the two ways.

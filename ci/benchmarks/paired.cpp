@@ -1,54 +1,72 @@
 #include "ci/benchmarks/paired.h"
 
+#include <benchmark/benchmark.h>
+
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <stdexcept>
 
 namespace meshparity::bench {
 namespace {
 
-double seconds_of(const Action& action, std::size_t calls) {
-  const double begin = thread_seconds();
-  for (std::size_t i = 0; i < calls; ++i) action();
-  return thread_seconds() - begin;
-}
+/// Keeps the one result that comes in, and prints nothing.
+class Collector final : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context& /*context*/) override { return true; }
+  void ReportRuns(const std::vector<Run>& runs) override { result_ = runs.back(); }
 
-/// Calls that fill `seconds`; warms caches, and code that is generated on first use, too.
-std::size_t calls_filling(const Action& action, double seconds) {
-  action();
-  std::size_t calls = 1;
-  double spent = seconds_of(action, calls);
-  while (spent < seconds / 4) {
-    calls *= 2;
-    spent = seconds_of(action, calls);
+  std::size_t calls() const { return static_cast<std::size_t>(result_.iterations); }
+  double processor_seconds() const {
+    return result_.cpu_accumulated_time / static_cast<double>(calls());
   }
-  const double wanted = std::round(static_cast<double>(calls) * seconds / spent);
-  return std::max(std::size_t{1}, static_cast<std::size_t>(wanted));
+  double wall_seconds() const {
+    return result_.real_accumulated_time / static_cast<double>(calls());
+  }
+
+ private:
+  Run result_;
+};
+
+/// Has Google Benchmark call `work` after `before`: as often as `settings` say.
+template <typename Settings>
+Collector run(const Action& before, const Action& work, Settings settings) {
+  benchmark::ClearRegisteredBenchmarks();
+  settings(benchmark::RegisterBenchmark("contestant", [&](benchmark::State& state) {
+    before();
+    while (state.KeepRunning()) work();
+  }));
+  Collector collector;
+  benchmark::RunSpecifiedBenchmarks(&collector);
+  return collector;
 }
 
 }  // namespace
 
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
 std::vector<std::vector<double>> paired_seconds(std::span<const Action> contestants,
                                                 const Effort& effort) {
   const std::size_t count = contestants.size();
-  std::vector<std::size_t> calls;
-  for (const Action& action : contestants) calls.push_back(calls_filling(action, effort.seconds));
+  std::vector<std::size_t> calls;  // that fill the time, found out once
+  for (const Action& action : contestants) {
+    const auto found = run(action, action, [&](auto* b) { b->MinTime(effort.seconds); });
+    const double wanted = effort.seconds / found.processor_seconds();
+    calls.push_back(std::max(std::size_t{1}, static_cast<std::size_t>(std::round(wanted))));
+  }
   std::vector<std::vector<double>> seconds(count, std::vector<double>(effort.rounds));
   for (std::size_t round = 0; round < effort.rounds; ++round) {
     for (std::size_t turn = 0; turn < count; ++turn) {
       const std::size_t c = (round + turn) % count;
-      contestants[c]();  // brings its own data back into the caches
-      seconds[c][round] = seconds_of(contestants[c], calls[c]) / static_cast<double>(calls[c]);
+      // The call before brings its own data back into the caches.
+      const auto measured = run(contestants[c], contestants[c], [&](auto* b) {
+        b->Iterations(static_cast<benchmark::IterationCount>(calls[c]));
+      });
+      seconds[c][round] = measured.processor_seconds();
     }
   }
   return seconds;
+}
+
+double wall_seconds(const Action& before, const Action& work) {
+  return run(before, work, [](auto* b) { b->Iterations(1); }).wall_seconds();
 }
 
 double median(std::vector<double> values) {

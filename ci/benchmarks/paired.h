@@ -17,13 +17,14 @@ struct Effort {
 };
 
 /// Seconds of processor time that one call takes: [contestant][round]. Contestants take turns,
-/// another one first in each round, so that whatever else happens on the machine meets all of them;
-/// processor time, for it does not run while another process has the core.
+/// another one first in each round, so that whatever else happens on the machine meets all of them:
+/// Google Benchmark measures each turn, but has no such order of its own. Processor time, for it
+/// does not run while another process has the core.
 std::vector<std::vector<double>> paired_seconds(std::span<const Action> contestants,
                                                 const Effort& effort = {});
 
-/// Processor time of this thread so far.
-double thread_seconds();
+/// Seconds of wall time that one call of `work` takes; `before` is called first and not timed.
+double wall_seconds(const Action& before, const Action& work);
 
 /// Throws std::logic_error if there are no values.
 double median(std::vector<double> values);
