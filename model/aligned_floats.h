@@ -14,7 +14,7 @@ constexpr std::size_t kCacheLine = 64;  // bytes; also the widest vector
 
 template <typename T>
 struct AlignedAllocator {
-  using value_type = T;
+  using value_type = T;  // NOLINT(readability-identifier-naming): what the standard calls it
 
   T* allocate(std::size_t count) { return static_cast<T*>(allocate_aligned(count * sizeof(T))); }
   void deallocate(T* memory, std::size_t count) noexcept {

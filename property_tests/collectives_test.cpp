@@ -24,10 +24,22 @@ namespace {
 using random::from_to;
 using Leaves = std::vector<std::vector<float>>;  // [leaf][element]
 
+/// Wide leaves repeat a few values, each leaf with another period.
 Leaves random_leaves(std::size_t count, std::size_t width, const rc::Gen<float>& kind) {
+  constexpr std::size_t kDrawn = 40;
   Leaves leaves;
-  for (std::size_t i = 0; i < count; ++i) leaves.push_back(random::floats(width, kind));
+  for (std::size_t i = 0; i < count; ++i) {
+    std::vector<float>& leaf = leaves.emplace_back(random::floats(std::min(width, kDrawn), kind));
+    const std::size_t period = leaf.size() - std::min(leaf.size() / 2, i);
+    for (std::size_t at = leaf.size(); at < width; ++at) leaf.push_back(leaf[at - period]);
+  }
   return leaves;
+}
+
+/// Few elements, which every rank adds up alone, or so many that each rank owns a share.
+std::size_t random_width(std::size_t ranks) {
+  if (*from_to(0, 4) > 0) return *from_to(0, 40);
+  return 32768 / std::max(ranks - 1, std::size_t{1}) + *from_to(1, 5000);
 }
 
 /// One stream over a run, for the elements of `share`.
@@ -80,19 +92,22 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
   std::vector<Round> rounds(*from_to(1, 3));
   bool part_of_the_tree = false;
   bool few_elements = false;
+  bool shared_out = false;
   bool in_place = false;
   for (Round& round : rounds) {
     const bool whole = *rc::gen::arbitrary<bool>();
     const Run covered = whole ? Run{0, leaf_total} : random::random_run(leaf_total);
     round.runs = random::random_split(covered, ranks);
-    round.width = *from_to(0, 40);
+    round.width = random_width(ranks);
     round.leaves = random_leaves(leaf_total, round.width, *random::kind_of_floats());
     part_of_the_tree = part_of_the_tree || !whole;
     few_elements = few_elements || round.width < ranks;
+    shared_out = shared_out || round.width > 40;
     in_place = in_place || fits_in_place(round.whole(), leaf_total);
   }
   RC_CLASSIFY(part_of_the_tree, "part of the tree");
   RC_CLASSIFY(few_elements, "fewer elements than ranks");
+  RC_CLASSIFY(shared_out, "too many elements for every rank");
   RC_CLASSIFY(in_place, "in place");
   RC_CLASSIFY(ranks == 1, "one rank");
   RC_CLASSIFY(ranks > 10, "more than 10 ranks");
@@ -128,7 +143,7 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
 void expect_long_sums(const std::vector<Run>& runs) {
   constexpr std::size_t kRanks = 2;
   constexpr std::size_t kLeaves = 4;
-  constexpr std::size_t kWidth = 300001;
+  constexpr std::size_t kWidth = 1300001;
   Leaves leaves(kLeaves, std::vector<float>(kWidth));
   for (std::size_t leaf = 0; leaf < kLeaves; ++leaf) {
     for (std::size_t i = 0; i < kWidth; ++i) {
@@ -176,7 +191,7 @@ TEST(Collectives, ASumOfSeveralNodesCannotBeFinishedInPlace) {
 
 TEST(Collectives, SeveralReductionsMayBeUnderWay) {
   constexpr std::size_t kRanks = 3;
-  constexpr std::size_t kWidths[] = {300001, 5, 400000};
+  constexpr std::size_t kWidths[] = {600001, 5, 700000};
   const std::vector<meshparity::Run> runs = shares_of({0, kRanks}, kRanks);
   std::vector<Leaves> leaves;
   for (const std::size_t width : kWidths) {
