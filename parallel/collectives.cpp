@@ -93,8 +93,9 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   for (const Run run : runs) nodes += node_count(run, leaves_);
   const std::size_t mine = node_count(runs[group_.rank()], leaves_);
   const std::size_t others = group_.size() - 1;
-  // The first rank's share is the largest.
-  const std::size_t share = is_short(width) ? width : share_of(width, group_.size(), 0).size();
+  // The first rank's share is the largest; a sum of fewer elements may be a short one.
+  const std::size_t share =
+      std::max(share_of(width, group_.size(), 0).size(), std::min(width, longest_short_sum()));
   const auto grow = [](auto& buffer, std::size_t size) {
     buffer.reserve(std::max(buffer.capacity(), size));
   };
@@ -110,7 +111,9 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   }
 }
 
-bool Reducer::is_short(std::size_t width) const { return width * (group_.size() - 1) <= kShort; }
+std::size_t Reducer::longest_short_sum() const {
+  return kShort / std::max(group_.size() - 1, std::size_t{1});
+}
 
 Run Reducer::share_of_rank(std::size_t rank) const {
   if (everyone_owns_all_) return {0, mine_->width()};
@@ -138,7 +141,7 @@ void Reducer::begin_reduce_scatter(const PartialSum& mine, std::span<const Run> 
 }
 
 void Reducer::begin_all_reduce(const PartialSum& mine, std::span<const Run> runs, CallSite site) {
-  everyone_owns_all_ = is_short(mine.width());
+  everyone_owns_all_ = mine.width() <= longest_short_sum();
   begin(mine, runs, site);
 }
 
@@ -185,6 +188,7 @@ void Reducer::receive(std::size_t step, CallSite site) {
   std::span<float> rest = incoming_of(step);
   for (const Source& source : sources_) {
     if (source.rank == group_.rank() || !lies_in(source.node, node_of(step))) continue;
+    if (rest.size() < size) throw std::logic_error("Reducer: too little memory was reserved");
     arrivals_[step % 2].push_back(group_.irecv(rest.first(size), source.rank, node_tag_, site));
     rest = rest.subspan(size);
   }

@@ -30,7 +30,8 @@ class Reducer {
   /// same time need different channels, the same on all ranks, from 0 to Comm::max_tag / 2.
   Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size_t channel = 0);
 
-  /// Takes the memory for reductions of up to `width` elements over these runs.
+  /// Takes the memory for reductions of up to `width` elements over these runs; others throw
+  /// std::logic_error.
   void reserve(std::span<const Run> runs, std::size_t width);
 
   /// Collective. Begins a reduction: sends this rank's nodes to the owners of their elements. Until
@@ -65,9 +66,9 @@ class Reducer {
   };
 
   void begin(const PartialSum& mine, std::span<const Run> runs, CallSite site);
-  /// True if it is faster to send a sum of so many elements once to everybody than to send each
-  /// element's nodes to its owner and the sums from there.
-  bool is_short(std::size_t width) const;
+  /// Up to so many elements it is faster to send all nodes to everybody than to send each element's
+  /// nodes to its owner and the sums from there.
+  std::size_t longest_short_sum() const;
   /// The elements that a rank owns, alone or with everyone else.
   Run share_of_rank(std::size_t rank) const;
   /// Calls `visit` with every other rank, each rank in an order of its own.
@@ -90,8 +91,8 @@ class Reducer {
   void receive_sums(std::span<float> whole, CallSite site);
   void wait_for(std::vector<Request>& requests, CallSite site);
 
-  /// What is left of the sum under way is only memory from here on: it starts anew as the sum over
-  /// all runs.
+  /// Lets the sum under way start anew, over all runs; its memory keeps the values that are still
+  /// read. Throws std::logic_error if all runs are several nodes.
   void restart_in_place(PartialSum& sum) const;
 
   void native_reduce_scatter(PartialSum& chunk, CallSite site);

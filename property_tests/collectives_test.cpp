@@ -38,8 +38,9 @@ Leaves random_leaves(std::size_t count, std::size_t width, const rc::Gen<float>&
 
 /// Few elements, which every rank adds up alone, or so many that each rank owns a share.
 std::size_t random_width(std::size_t ranks) {
-  if (*from_to(0, 4) > 0) return *from_to(0, 40);
-  return 32768 / std::max(ranks - 1, std::size_t{1}) + *from_to(1, 5000);
+  if (*from_to(0, 2) > 0) return *from_to(0, 40);
+  const std::size_t longest_short = 32768 / std::max(ranks - 1, std::size_t{1});
+  return longest_short - 100 + (*rc::gen::arbitrary<bool>() ? *from_to(0, 200) : *from_to(0, 5000));
 }
 
 /// One stream over a run, for the elements of `share`.
