@@ -1,6 +1,6 @@
 #include "golden/temporary_folder.h"
 
-#include <stdlib.h>
+#include <stdlib.h>  // NOLINT(modernize-deprecated-headers): POSIX declares mkdtemp there
 
 #include "model/error.h"
 

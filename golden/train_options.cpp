@@ -133,7 +133,7 @@ void require_trainer(const TrainOptions& options) {
 
 bool TrainOptions::overrides_field(const std::string& key) const {
   return std::any_of(overrides.begin(), overrides.end(),
-                     [&](const auto& override_) { return override_.first == key; });
+                     [&](const auto& field) { return field.first == key; });
 }
 
 bool TrainOptions::fits_train_single() const {
