@@ -50,7 +50,7 @@ template <std::size_t Rows>
   }
   MESHPARITY_UNROLL for (std::size_t t = 0; t < kLanes; ++t) {
     constexpr std::size_t kTerms = kLanes / Rows;  // in a vector
-    const float* const term = reinterpret_cast<const float*>(&vector[t / kTerms]);
+    const auto* const term = reinterpret_cast<const float*>(&vector[t / kTerms]);
     __builtin_memcpy(packed + t * stride, term + t % kTerms * Rows, Rows * sizeof(float));
   }
 }

@@ -119,10 +119,8 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     stage.finish_step();
 
     // Replicas add up, in place: afterwards all of them hold the same bits.
-    for (std::size_t l = 0; l < layers.size(); ++l) {
-      for (std::size_t p = 0; p < gradients[l].size(); ++p) {
-        dp_reducer.all_reduce(gradients[l][p], replica_leaves, gradients[l][p]);
-      }
+    for (auto& layer : gradients) {
+      for (PartialSum& sum : layer) dp_reducer.all_reduce(sum, replica_leaves, sum);
     }
     float loss = 0.0F;
     if (stage.is_last()) {

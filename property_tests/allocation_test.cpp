@@ -143,7 +143,8 @@ struct Strategy {
   Mesh mesh;
 };
 
-/// What ctest shows; by default it would be the bytes.
+/// What ctest shows; by default it would be the bytes. The name is GoogleTest's.
+// NOLINTNEXTLINE(readability-identifier-naming)
 void PrintTo(const Strategy& strategy, std::ostream* out) { *out << to_string(strategy.mesh); }
 
 class StrategyAllocation : public testing::TestWithParam<Strategy> {};
