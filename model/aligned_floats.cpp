@@ -22,12 +22,12 @@ std::align_val_t alignment_of(std::size_t bytes) {
 
 void* allocate_aligned(std::size_t bytes) {
   if (!is_large(bytes)) return ::operator new(bytes, alignment_of(bytes));
-  const std::size_t pages = (bytes + kLargePage - 1) / kLargePage;
-  void* const memory = ::operator new(pages* kLargePage, alignment_of(bytes));
+  const std::size_t whole_pages = (bytes + kLargePage - 1) / kLargePage * kLargePage;
+  void* const memory = ::operator new(whole_pages, alignment_of(bytes));
 #ifdef MADV_HUGEPAGE
   // A matrix of a few MiB is more small pages than a processor remembers, and a transport that maps
   // another process's memory does so page by page. It is advice: without it all works as well.
-  (void)madvise(memory, pages * kLargePage, MADV_HUGEPAGE);
+  (void)madvise(memory, whole_pages, MADV_HUGEPAGE);
 #endif
   return memory;
 }

@@ -58,12 +58,6 @@ void push_as_nodes(Run run, std::size_t leaves, PartialSum& target) {
 
 bool lies_in(Run node, Run whole) { return node.begin >= whole.begin && node.end <= whole.end; }
 
-/// The elements of a message, when every rank receives one from every other.
-std::size_t elements_in_a_message(std::size_t ranks) {
-  const std::size_t messages = std::max(ranks * (ranks - 1), std::size_t{1});
-  return std::max(kArriving / messages, kBlock);
-}
-
 /// The pieces in which `size` elements travel.
 std::size_t piece_count(std::size_t size, std::size_t piece) { return (size + piece - 1) / piece; }
 
@@ -80,7 +74,7 @@ Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size
     : group_(group),
       reduction_(reduction),
       leaves_(leaves),
-      piece_(elements_in_a_message(group.size())),
+      piece_(longest_message(group.size())),
       node_tag_(static_cast<int>(2 * channel)),
       sum_tag_(static_cast<int>(2 * channel + 1)),
       scratch_((std::bit_width(leaves) + 1) * kBlock),
@@ -94,8 +88,8 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   const std::size_t mine = node_count(runs[group_.rank()], leaves_);
   const std::size_t others = group_.size() - 1;
   // The first rank's share is the largest; a sum of fewer elements may be a short one.
-  const std::size_t share =
-      std::max(share_of(width, group_.size(), 0).size(), std::min(width, longest_short_sum()));
+  const std::size_t share = std::max(share_of(width, group_.size(), 0).size(),
+                                     std::min(width, longest_short_sum(group_.size())));
   const auto grow = [](auto& buffer, std::size_t size) {
     buffer.reserve(std::max(buffer.capacity(), size));
   };
@@ -111,8 +105,13 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   }
 }
 
-std::size_t Reducer::longest_short_sum() const {
-  return kShort / std::max(group_.size() - 1, std::size_t{1});
+std::size_t Reducer::longest_short_sum(std::size_t ranks) {
+  return kShort / std::max(ranks - 1, std::size_t{1});
+}
+
+std::size_t Reducer::longest_message(std::size_t ranks) {
+  const std::size_t at_once = std::max(ranks * (ranks - 1), std::size_t{1});
+  return std::max(kArriving / at_once, kBlock);
 }
 
 Run Reducer::share_of_rank(std::size_t rank) const {
@@ -141,7 +140,7 @@ void Reducer::begin_reduce_scatter(const PartialSum& mine, std::span<const Run> 
 }
 
 void Reducer::begin_all_reduce(const PartialSum& mine, std::span<const Run> runs, CallSite site) {
-  everyone_owns_all_ = mine.width() <= longest_short_sum();
+  everyone_owns_all_ = mine.width() <= longest_short_sum(group_.size());
   begin(mine, runs, site);
 }
 
@@ -265,6 +264,7 @@ void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
   if (reduction_ == Reduction::native) return native_all_reduce(whole, site);
   const bool in_place = &whole == mine_;
   if (in_place) restart_in_place(whole);
+  // The sum is written where this rank's nodes are still sent from.
   if (in_place && everyone_owns_all_) wait_for(departures_, site);
   std::size_t step = 0;
   for (const Run node : nodes_) {

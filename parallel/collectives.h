@@ -30,6 +30,13 @@ class Reducer {
   /// same time need different channels, the same on all ranks, from 0 to Comm::max_tag / 2.
   Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size_t channel = 0);
 
+  /// Up to so many elements, an all_reduce sends all nodes to everybody: that is faster than to
+  /// send each element's nodes to its owner and the sums from there.
+  static std::size_t longest_short_sum(std::size_t ranks);
+
+  /// The elements of a message: longer shares travel in several.
+  static std::size_t longest_message(std::size_t ranks);
+
   /// Takes the memory for reductions of up to `width` elements over these runs; others throw
   /// std::logic_error.
   void reserve(std::span<const Run> runs, std::size_t width);
@@ -66,9 +73,6 @@ class Reducer {
   };
 
   void begin(const PartialSum& mine, std::span<const Run> runs, CallSite site);
-  /// Up to so many elements it is faster to send all nodes to everybody than to send each element's
-  /// nodes to its owner and the sums from there.
-  std::size_t longest_short_sum() const;
   /// The elements that a rank owns, alone or with everyone else.
   Run share_of_rank(std::size_t rank) const;
   /// Calls `visit` with every other rank, each rank in an order of its own.
@@ -101,7 +105,7 @@ class Reducer {
   Comm& group_;
   Reduction reduction_;
   std::size_t leaves_;
-  std::size_t piece_;  // elements in a message
+  std::size_t piece_;  // the longest message
   int node_tag_;  // messages of one pair of ranks and one tag arrive in the order they were sent
   int sum_tag_;
   const PartialSum* mine_ = nullptr;  // of the reduction under way

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -13,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "model/error.h"
 #include "oracle/compare.h"
 #include "parallel/comm_sim.h"
 #include "property_tests/random_values.h"
@@ -39,7 +37,7 @@ Leaves random_leaves(std::size_t count, std::size_t width, const rc::Gen<float>&
 /// Few elements, which every rank adds up alone, or so many that each rank owns a share.
 std::size_t random_width(std::size_t ranks) {
   if (*from_to(0, 2) > 0) return *from_to(0, 40);
-  const std::size_t longest_short = 32768 / std::max(ranks - 1, std::size_t{1});
+  const std::size_t longest_short = Reducer::longest_short_sum(ranks);
   return longest_short - 100 + (*rc::gen::arbitrary<bool>() ? *from_to(0, 200) : *from_to(0, 5000));
 }
 
@@ -103,12 +101,12 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
     round.leaves = random_leaves(leaf_total, round.width, *random::kind_of_floats());
     part_of_the_tree = part_of_the_tree || !whole;
     few_elements = few_elements || round.width < ranks;
-    shared_out = shared_out || round.width > 40;
+    shared_out = shared_out || round.width > Reducer::longest_short_sum(ranks);
     in_place = in_place || fits_in_place(round.whole(), leaf_total);
   }
   RC_CLASSIFY(part_of_the_tree, "part of the tree");
   RC_CLASSIFY(few_elements, "fewer elements than ranks");
-  RC_CLASSIFY(shared_out, "too many elements for every rank");
+  RC_CLASSIFY(shared_out, "shared out among the ranks");
   RC_CLASSIFY(in_place, "in place");
   RC_CLASSIFY(ranks == 1, "one rank");
   RC_CLASSIFY(ranks > 10, "more than 10 ranks");
@@ -144,25 +142,25 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
 void expect_long_sums(const std::vector<Run>& runs) {
   constexpr std::size_t kRanks = 2;
   constexpr std::size_t kLeaves = 4;
-  constexpr std::size_t kWidth = 1300001;
-  Leaves leaves(kLeaves, std::vector<float>(kWidth));
+  const std::size_t width = kRanks * Reducer::longest_message(kRanks) + 250001;
+  Leaves leaves(kLeaves, std::vector<float>(width));
   for (std::size_t leaf = 0; leaf < kLeaves; ++leaf) {
-    for (std::size_t i = 0; i < kWidth; ++i) {
+    for (std::size_t i = 0; i < width; ++i) {
       leaves[leaf][i] = 1.0F / static_cast<float>(1 + leaf + i % 977);
     }
   }
   run_simulated({.ranks = kRanks, .seed = 1}, [&](Comm& group) {
     const Run covered{runs.front().begin, runs.back().end};
-    const Run share = share_of(kWidth, kRanks, group.rank());
+    const Run share = share_of(width, kRanks, group.rank());
     Reducer reducer(group, Reduction::canonical, kLeaves);
-    reducer.reserve(runs, kWidth);
-    PartialSum mine = stream(leaves, runs[group.rank()], {0, kWidth});
+    reducer.reserve(runs, width);
+    PartialSum mine = stream(leaves, runs[group.rank()], {0, width});
     PartialSum chunk(kLeaves, covered, share.size());
     reducer.reduce_scatter(mine, runs, chunk);
     EXPECT_EQ(difference(chunk, stream(leaves, covered, share)), "");
-    PartialSum whole(kLeaves, covered, kWidth);
+    PartialSum whole(kLeaves, covered, width);
     reducer.all_reduce(mine, runs, whole);
-    const PartialSum expected = stream(leaves, covered, {0, kWidth});
+    const PartialSum expected = stream(leaves, covered, {0, width});
     EXPECT_EQ(difference(whole, expected), "");
     if (!fits_in_place(covered, kLeaves)) return;
     reducer.all_reduce(mine, runs, mine);
@@ -192,10 +190,11 @@ TEST(Collectives, ASumOfSeveralNodesCannotBeFinishedInPlace) {
 
 TEST(Collectives, SeveralReductionsMayBeUnderWay) {
   constexpr std::size_t kRanks = 3;
-  constexpr std::size_t kWidths[] = {600001, 5, 700000};
+  const std::size_t several_messages = kRanks * Reducer::longest_message(kRanks);
+  const std::size_t widths[] = {several_messages + 70001, 5, several_messages + 170000};
   const std::vector<meshparity::Run> runs = shares_of({0, kRanks}, kRanks);
   std::vector<Leaves> leaves;
-  for (const std::size_t width : kWidths) {
+  for (const std::size_t width : widths) {
     auto& of_sum = leaves.emplace_back(kRanks, std::vector<float>(width));
     for (std::size_t leaf = 0; leaf < kRanks; ++leaf) {
       for (std::size_t i = 0; i < width; ++i) {
@@ -208,15 +207,15 @@ TEST(Collectives, SeveralReductionsMayBeUnderWay) {
       std::vector<PartialSum> mine;
       std::vector<Reducer> reducers;
       for (std::size_t s = 0; s < leaves.size(); ++s) {
-        mine.push_back(stream(leaves[s], runs[group.rank()], {0, kWidths[s]}));
-        reducers.emplace_back(group, Reduction::canonical, kRanks, s).reserve(runs, kWidths[s]);
+        mine.push_back(stream(leaves[s], runs[group.rank()], {0, widths[s]}));
+        reducers.emplace_back(group, Reduction::canonical, kRanks, s).reserve(runs, widths[s]);
       }
       for (std::size_t s = 0; s < leaves.size(); ++s) reducers[s].begin_all_reduce(mine[s], runs);
       // In another order than they began.
       for (std::size_t s = leaves.size(); s-- > 0;) {
-        PartialSum whole(kRanks, meshparity::Run{0, kRanks}, kWidths[s]);
+        PartialSum whole(kRanks, meshparity::Run{0, kRanks}, widths[s]);
         reducers[s].finish_all_reduce(whole);
-        EXPECT_EQ(difference(whole, stream(leaves[s], {0, kRanks}, {0, kWidths[s]})), "");
+        EXPECT_EQ(difference(whole, stream(leaves[s], {0, kRanks}, {0, widths[s]})), "");
       }
     });
   }
@@ -372,74 +371,6 @@ TEST(Collectives, NativeSumsDependOnTheOrderAndCanonicalOnesDoNot) {
   }
   EXPECT_GT(native.size(), 1U);
   EXPECT_EQ(canonical.size(), 1U);
-}
-
-struct Recorder final : StepObserver {
-  explicit Recorder(bool with_statistics) : statistics(with_statistics) {}
-  bool wants_statistics() const override { return statistics; }
-  void step(const StepView& view) override { seen.push_back(view); }
-
-  bool statistics;
-  std::vector<StepView> seen;
-};
-
-RC_GTEST_PROP(Collectives, StatisticsAreThoseOfOneRank, ()) {
-  const ParameterSpec spec{"w", *from_to(1, 6), *from_to(1, 6), false, 1};
-  const std::vector<float> values = random::floats(spec.size(), random::finite_float());
-  const std::vector<float> gradient = random::floats(spec.size(), random::finite_float());
-  const std::size_t owners = *from_to(1, 5);
-  const std::size_t copies = *from_to(1, 3);
-  const std::vector<Run> flat = random::random_split({0, spec.size()}, owners);
-
-  const Shard whole(spec);
-  const std::vector<ShardView> whole_view{{&whole, true, values, gradient}};
-  Recorder single(true);
-  report_step(single, 3, 1.5F, whole_view);
-
-  std::vector<Recorder> spread(owners * copies, Recorder(true));
-  run_simulated({.ranks = owners * copies, .seed = *random::any_seed()}, [&](Comm& world) {
-    const std::size_t owner = world.rank() % owners;
-    Shard shard(spec);
-    shard.flat = flat[owner];
-    const std::vector<ShardView> views{
-        {&shard, world.rank() < owners, std::span(values).subspan(shard.flat.begin, shard.size()),
-         std::span(gradient).subspan(shard.flat.begin, shard.size())}};
-    report_step(spread[world.rank()], 3, 1.5F, views, world);
-  });
-  for (const Recorder& recorder : spread) {
-    RC_ASSERT(recorder.seen.size() == 1U);
-    const StepView& seen = recorder.seen.front();
-    RC_ASSERT(seen.step == 3U);
-    RC_ASSERT(seen.loss == 1.5F);
-    RC_ASSERT(seen.gradient_norm == single.seen.front().gradient_norm);
-    RC_ASSERT(seen.digest == single.seen.front().digest);
-  }
-}
-
-TEST(Collectives, WithoutStatisticsNothingIsExchanged) {
-  const Shard shard(ParameterSpec{"w", 1, 1, true, 1});
-  const std::vector<float> one{1};
-  const std::vector<ShardView> views{{&shard, true, one, one}};
-  // The other rank never takes part.
-  run_simulated({.ranks = 2}, [&](Comm& world) {
-    if (world.rank() == 1) return;
-    Recorder recorder(false);
-    report_step(recorder, 0, 1.0F, views, world);
-    EXPECT_EQ(recorder.seen.front().gradient_norm, 0.0);
-    EXPECT_EQ(recorder.seen.front().digest, 0U);
-    EXPECT_EQ(recorder.seen.front().shards.size(), 1U);
-  });
-}
-
-TEST(Collectives, ALossThatIsNotFiniteEndsTraining) {
-  for (const float loss :
-       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    Recorder recorder(true);
-    EXPECT_THROW(run_simulated({.ranks = 2},
-                               [&](Comm& world) { report_step(recorder, 4, loss, {}, world); }),
-                 UsageError);
-    EXPECT_TRUE(recorder.seen.empty());
-  }
 }
 
 }  // namespace
