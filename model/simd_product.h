@@ -11,7 +11,6 @@
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kPanel = kTileVectors * kLanes;  // columns of a tile
 // What packing transposes at once: a power of two.
 constexpr std::size_t kPackedRows = kTileRows > 4 ? 8 : kTileRows;
 static_assert(kTileRows <= kPackedRows && kPackedRows <= kLanes);
@@ -80,25 +79,14 @@ void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, st
   }
 }
 
-/// One panel of the right matrix, the vectors of columns that start at `first` and `second`:
-/// packed[t * kPanel + lane].
-void pack_panel(const ProductTask& task, std::size_t first, std::size_t second, std::size_t vectors,
-                float* packed) {
-  if (task.right_column_stride != 1) {
-    for (std::size_t v = 0; v < vectors; ++v) {
-      const float* const right = task.right + (v == 0 ? first : second) * task.right_column_stride;
-      pack_rows<kLanes>(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
-                        packed + v * kLanes, kPanel);
-    }
-    return;
-  }
-  // With a single vector, the other half of the panel is filled and not used.
-  const float* row = task.right;
-  const std::size_t stride = task.right_term_stride;
-  for (const float* const end = packed + task.terms * kPanel; packed < end; packed += kPanel) {
-    store(packed, load(row + first));
-    store(packed + kLanes, load(row + second));
-    row += stride;
+/// One panel of a transposed right matrix, the vectors of columns that start at `first` and
+/// `second`: packed[t * kPanel + lane].
+void transpose_panel(const ProductTask& task, std::size_t first, std::size_t second,
+                     std::size_t vectors, float* packed) {
+  for (std::size_t v = 0; v < vectors; ++v) {
+    const float* const right = task.right + (v == 0 ? first : second) * task.right_column_stride;
+    pack_rows<kLanes>(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
+                      packed + v * kLanes, kPanel);
   }
 }
 
@@ -126,8 +114,7 @@ void pack_left(const ProductTask& task, const RowTiles& tiles, float* packed) {
 }
 
 bool packs_right(const ProductTask& task) {
-  return task.right_column_stride != 1 ||
-         (task.rows >= kPackRightRows && task.terms * task.columns >= kPackElements);
+  return task.rows >= kPackRightRows && task.terms * task.columns >= kPackElements;
 }
 
 bool packs_left(const ProductTask& task) {
@@ -141,42 +128,38 @@ std::size_t product_scratch(const ProductTask& task) {
   return floats;
 }
 
-/// One panel: the tiles below each other, first the higher ones.
+/// One panel: the tiles below each other, first the higher ones. If it is to be packed, the first
+/// tile does that.
 void compute_panel(TileColumn tiles, const RowTiles& heights, std::size_t vectors) {
   const std::size_t packed_stride = tiles.left_tile_stride;
-  for (const bool higher : {true, false}) {
+  for (std::size_t done = 0; done < heights.count; done += tiles.count) {
+    const bool higher = done < heights.higher;
     const std::size_t rows = heights.height + (higher ? 1 : 0);
-    tiles.count = higher ? heights.higher : heights.count - heights.higher;
-    if (tiles.count == 0) continue;
+    const bool packs = tiles.packed_right != nullptr;
+    tiles.count = packs ? 1 : (higher ? heights.higher : heights.count) - done;
     tiles.left_tile_stride = packed_stride != 0 ? packed_stride : rows * tiles.left_row_stride;
     compute(tiles, rows, vectors);
     tiles.left += tiles.count * tiles.left_tile_stride;
     tiles.output += tiles.count * rows * tiles.output_row_stride;
+    if (!packs) continue;
+    tiles.right = tiles.packed_right;
+    tiles.right_term_stride = kPanel;
+    tiles.right_second = kLanes;
+    tiles.packed_right = nullptr;
   }
-}
-
-/// What the tiles of one panel ask for, in the second half of them: the rows of the panel that
-/// starts at `next_column`.
-RowsAhead rows_ahead(const ProductTask& task, const RowTiles& tiles, std::size_t next_column) {
-  RowsAhead rows{};
-  rows.row = task.right + next_column;
-  rows.stride = task.right_term_stride;
-  rows.count = task.terms;
-  rows.tiles_before = tiles.count / 2;
-  rows.rows_per_tile = task.terms / (tiles.count - rows.tiles_before) + 1;
-  return rows;
 }
 
 /// A product of at least kLanes columns.
 void wide_product(const ProductTask& task) {
   const RowTiles heights(task.rows);
   const bool pack_right = packs_right(task);
+  const bool transposed = task.right_column_stride != 1;
   float* const packed_right = task.scratch;
   TileColumn tiles{};
   tiles.left = task.left;
   tiles.left_row_stride = task.left_row_stride;
   tiles.left_term_stride = task.left_term_stride;
-  tiles.right_term_stride = pack_right ? kPanel : task.right_term_stride;
+  tiles.right_term_stride = transposed ? kPanel : task.right_term_stride;
   tiles.terms = task.terms;
   tiles.grain = task.grain;
   tiles.output_row_stride = task.columns;
@@ -189,7 +172,6 @@ void wide_product(const ProductTask& task) {
     tiles.left_row_stride = 1;
     tiles.left_term_stride = kTileRows;
   }
-  RowsAhead ahead{};
   for (std::size_t column = 0; column < task.columns; column += kPanel) {
     // A vector that would overhang the last column starts earlier instead, and some elements are
     // computed twice, to the same bits.
@@ -200,17 +182,15 @@ void wide_product(const ProductTask& task) {
     tiles.output = task.output + first;
     tiles.output_second = second - first;
     tiles.bias = task.bias == nullptr ? nullptr : task.bias + first;
-    if (pack_right) {
-      pack_panel(task, first, second, vectors, packed_right);
-      ahead = rows_ahead(task, heights, column + kPanel);
-      const bool wanted = task.right_column_stride == 1 && column + 2 * kPanel <= task.columns;
-      tiles.ahead = wanted ? &ahead : nullptr;
+    if (transposed) {
+      transpose_panel(task, first, second, vectors, packed_right);
       tiles.right = packed_right;
       tiles.right_second = kLanes;
     } else {
       tiles.right = task.right + first;
       tiles.right_second = second - first;
     }
+    if (pack_right && !transposed) tiles.packed_right = packed_right;
     compute_panel(tiles, heights, vectors);
   }
 }

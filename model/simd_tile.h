@@ -22,32 +22,12 @@ namespace meshparity {
 namespace {
 
 constexpr std::size_t kTileVectors = 2;
+constexpr std::size_t kPanel = kTileVectors * kLanes;  // columns of a tile
 constexpr std::size_t kMergeDepth = 48;  // of the binary counter: more leaves than memory can hold
 
-constexpr std::size_t kTermsAhead = 40;  // of the left matrix, asked for before they are needed
-
-/// The rows of the right matrix that are packed next. Packing reads them far apart, which no
-/// hardware foresees, and would wait for each: so the tiles computed before it ask for a few rows
-/// each.
-struct RowsAhead {
-  const float* row;
-  std::size_t stride;
-  std::size_t count;
-  std::size_t rows_per_tile;
-  std::size_t tiles_before;  // rows asked for too early would have left the cache again
-
-  [[gnu::noinline]] void ask_for_some() {
-    if (tiles_before > 0) {
-      --tiles_before;
-      return;
-    }
-    for (std::size_t n = 0; n < rows_per_tile && count > 0; ++n, --count, row += stride) {
-      __builtin_prefetch(row, 0, 2);
-      __builtin_prefetch(row + kLanes, 0, 2);
-      __builtin_prefetch(row + 2 * kLanes - 1, 0, 2);  // unaligned, it touches one line more
-    }
-  }
-};
+// Terms that are asked for before they are needed.
+constexpr std::size_t kTermsAhead = 40;  // of the left matrix
+constexpr std::size_t kRowsAhead = 16;   // of a right matrix, while it is packed
 
 /// `count` tiles below each other.
 struct TileColumn {
@@ -59,6 +39,7 @@ struct TileColumn {
   const float* right;
   std::size_t right_term_stride;
   std::size_t right_second;  // where the second vector starts
+  float* packed_right;  // where to leave a copy of what is read: [term * kPanel + lane]; or null
   std::size_t terms;
   std::size_t grain;
   float* output;
@@ -66,7 +47,6 @@ struct TileColumn {
   std::size_t output_second;
   const float* bias;  // or null
   bool relu;
-  RowsAhead* ahead;  // or null
 };
 
 /// One node of each element of a tile.
@@ -91,12 +71,12 @@ struct Node {
 };
 
 /// `Leaves` neighbouring leaves of `terms` terms each.
-template <std::size_t Leaves, std::size_t Rows, std::size_t Vectors>
+template <bool PacksRight, std::size_t Leaves, std::size_t Rows, std::size_t Vectors>
 [[gnu::always_inline]] inline void add_leaves(const float* left, std::size_t left_row_stride,
                                               std::size_t left_term_stride, const float* right,
                                               std::size_t right_term_stride,
-                                              std::size_t right_second, std::size_t terms,
-                                              Node<Rows, Vectors>* leaf) {
+                                              std::size_t right_second, float* packed,
+                                              std::size_t terms, Node<Rows, Vectors>* leaf) {
   MESHPARITY_UNROLL for (std::size_t l = 0; l < Leaves; ++l) leaf[l].clear();
   for (std::size_t t = 0; t < terms; ++t) {
     MESHPARITY_UNROLL for (std::size_t l = 0; l < Leaves; ++l) {
@@ -106,6 +86,10 @@ template <std::size_t Leaves, std::size_t Rows, std::size_t Vectors>
       Vector factor[Vectors];
       MESHPARITY_UNROLL for (std::size_t v = 0; v < Vectors; ++v) {
         factor[v] = load(w + v * right_second);
+        if (!PacksRight) continue;
+        // Rows far apart are nothing that hardware foresees.
+        __builtin_prefetch(w + kRowsAhead * right_term_stride + v * right_second, 0, 2);
+        store(packed + l * terms * kPanel + v * kLanes, factor[v]);
       }
       MESHPARITY_UNROLL for (std::size_t r = 0; r < Rows; ++r) {
         const Vector element = broadcast(x[r * left_row_stride]);
@@ -116,6 +100,7 @@ template <std::size_t Leaves, std::size_t Rows, std::size_t Vectors>
     }
     left += left_term_stride;
     right += right_term_stride;
+    if (PacksRight) packed += kPanel;
   }
 }
 
@@ -135,17 +120,20 @@ template <std::size_t Rows, std::size_t Vectors>
   }
 }
 
-/// `Packed`: the rows of the left matrix lie side by side (left_row_stride = 1).
-template <bool Packed, std::size_t Rows, std::size_t Vectors>
+/// `LeftPacked`: the rows of the left matrix lie side by side (left_row_stride = 1).
+/// `PacksRight`: the tiles copy what they read of the right matrix, for those that follow: while
+/// they wait for the multiplications, that costs nothing.
+template <bool LeftPacked, bool PacksRight, std::size_t Rows, std::size_t Vectors>
 void compute_tiles(const TileColumn& tiles) {
   Node<Rows, Vectors> stack[kMergeDepth];  // the nodes so far, left to right
   const TileColumn column = tiles;
-  const std::size_t left_row_stride = Packed ? 1 : column.left_row_stride;
+  const std::size_t left_row_stride = LeftPacked ? 1 : column.left_row_stride;
   const float* first_left = column.left;
   float* output = column.output;
   for (std::size_t i = 0; i < column.count; ++i) {
     const float* left = first_left;
     const float* right = column.right;
+    float* packed = column.packed_right;
     Node<Rows, Vectors> node;  // NOLINT(cppcoreguidelines-pro-type-member-init): set below
     // Asked for now, the output is there when the sums are finished.
     MESHPARITY_UNROLL for (std::size_t r = 0; r < Rows; ++r) {
@@ -154,7 +142,6 @@ void compute_tiles(const TileColumn& tiles) {
         __builtin_prefetch(output + r * column.output_row_stride + column.output_second, 1);
       }
     }
-    if (column.ahead != nullptr) column.ahead->ask_for_some();
     std::size_t depth = 0;
     std::size_t rest = column.terms;
     for (std::size_t leaves = 0;;) {
@@ -162,20 +149,23 @@ void compute_tiles(const TileColumn& tiles) {
       std::size_t terms = column.grain < rest ? column.grain : rest;
       if (kTileLeaves == 2 && rest / 2 >= column.grain) {
         Node<Rows, Vectors> leaf[2];
-        add_leaves<2>(left, left_row_stride, column.left_term_stride, right,
-                      column.right_term_stride, column.right_second, terms, leaf);
+        add_leaves<PacksRight, 2>(left, left_row_stride, column.left_term_stride, right,
+                                  column.right_term_stride, column.right_second, packed, terms,
+                                  leaf);
         leaf[1].merge_behind(leaf[0]);
         node = leaf[1];
         terms *= 2;
         leaves += 2;
         number = leaves / 2;
       } else {
-        add_leaves<1>(left, left_row_stride, column.left_term_stride, right,
-                      column.right_term_stride, column.right_second, terms, &node);
+        add_leaves<PacksRight, 1>(left, left_row_stride, column.left_term_stride, right,
+                                  column.right_term_stride, column.right_second, packed, terms,
+                                  &node);
         number = ++leaves;
       }
       left += terms * column.left_term_stride;
       right += terms * column.right_term_stride;
+      if (PacksRight) packed += terms * kPanel;
       rest -= terms;
       // Two equal neighbours merge: as often as the node's number can be halved.
       for (; number % 2 == 0; number /= 2) node.merge_behind(stack[--depth]);
@@ -192,18 +182,27 @@ void compute_tiles(const TileColumn& tiles) {
 using ComputeTiles = void (*)(const TileColumn& tiles);
 
 /// The instance for tiles of `rows` <= kTileRows rows.
-template <bool Packed, std::size_t Vectors, std::size_t... RowsBefore>
+template <bool LeftPacked, bool PacksRight, std::size_t Vectors, std::size_t... RowsBefore>
 ComputeTiles tiles_of(std::size_t rows, std::index_sequence<RowsBefore...> /*all*/) {
-  static constexpr ComputeTiles kInstances[] = {compute_tiles<Packed, RowsBefore + 1, Vectors>...};
+  static constexpr ComputeTiles kInstances[] = {
+      compute_tiles<LeftPacked, PacksRight, RowsBefore + 1, Vectors>...};
   return kInstances[rows - 1];
 }
 
-void compute(const TileColumn& tiles, std::size_t rows, std::size_t vectors) {
+template <bool LeftPacked, bool PacksRight>
+ComputeTiles tiles_of(std::size_t rows, std::size_t vectors) {
   constexpr auto kAll = std::make_index_sequence<kTileRows>();
-  const bool packed = tiles.left_row_stride == 1;
-  const ComputeTiles instance =
-      vectors == 1 ? (packed ? tiles_of<true, 1>(rows, kAll) : tiles_of<false, 1>(rows, kAll))
-                   : (packed ? tiles_of<true, 2>(rows, kAll) : tiles_of<false, 2>(rows, kAll));
+  return vectors == 1 ? tiles_of<LeftPacked, PacksRight, 1>(rows, kAll)
+                      : tiles_of<LeftPacked, PacksRight, 2>(rows, kAll);
+}
+
+void compute(const TileColumn& tiles, std::size_t rows, std::size_t vectors) {
+  const bool left_packed = tiles.left_row_stride == 1;
+  const ComputeTiles instance = tiles.packed_right == nullptr
+                                    ? (left_packed ? tiles_of<true, false>(rows, vectors)
+                                                   : tiles_of<false, false>(rows, vectors))
+                                    : (left_packed ? tiles_of<true, true>(rows, vectors)
+                                                   : tiles_of<false, true>(rows, vectors));
   instance(tiles);
 }
 
