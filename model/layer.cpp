@@ -74,8 +74,9 @@ class Linear final : public Layer {
     const MatrixView weight(parameters[0], spec_.inputs, spec_.outputs);
     if (spec_.relu) relu_backward(output, output_gradient);
     const MatrixView dy(output_gradient, batch.samples, spec_.outputs);
-    push_linear_gradients(batch, x, dy, gradients);
+    // The weight's gradient last: whoever sends it next finds it in the cache.
     canonical_product(dy, weight.transposed(), spec_.output_grain, input_gradient);
+    push_linear_gradients(batch, x, dy, gradients);
   }
 
  private:

@@ -11,7 +11,7 @@
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kBlock = 2048;  // elements that are added up together
+constexpr std::size_t kBlock = 8192;  // elements that are added up together
 // Ranks of one machine share its memory's caches: so many elements arrive together on all of them.
 constexpr std::size_t kArriving = 1 << 20;
 constexpr std::size_t kShort = 1 << 15;  // elements that a rank may send rather than wait twice
@@ -58,6 +58,10 @@ void push_as_nodes(Run run, std::size_t leaves, PartialSum& target) {
 
 bool lies_in(Run node, Run whole) { return node.begin >= whole.begin && node.end <= whole.end; }
 
+std::logic_error too_little_memory() {
+  return std::logic_error("Reducer: too little memory was reserved");
+}
+
 /// The pieces in which `size` elements travel.
 std::size_t piece_count(std::size_t size, std::size_t piece) { return (size + piece - 1) / piece; }
 
@@ -77,7 +81,6 @@ Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size
       piece_(longest_message(group.size())),
       node_tag_(static_cast<int>(2 * channel)),
       sum_tag_(static_cast<int>(2 * channel + 1)),
-      scratch_((std::bit_width(leaves) + 1) * kBlock),
       counts_(group.size()) {}
 
 void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
@@ -98,6 +101,7 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   for (auto& arrivals : arrivals_) grow(arrivals, nodes - mine);
   const std::size_t step_size = (nodes - mine) * std::min(share, piece_);
   incoming_.resize(std::max(incoming_.size(), 2 * step_size));
+  scratch_.resize(std::max(scratch_.size(), scratch_for(share)));
   grow(departures_, piece_count(share, piece_) * others * mine);
   grow(gathers_, others * 2);
   if (reduction_ == Reduction::native) {
@@ -112,6 +116,11 @@ std::size_t Reducer::longest_short_sum(std::size_t ranks) {
 std::size_t Reducer::longest_message(std::size_t ranks) {
   const std::size_t at_once = std::max(ranks * (ranks - 1), std::size_t{1});
   return std::max(kArriving / at_once, kBlock);
+}
+
+std::size_t Reducer::scratch_for(std::size_t share) const {
+  const auto levels = static_cast<std::size_t>(std::bit_width(leaves_)) + 1;
+  return levels * std::min(share, kBlock);
 }
 
 Run Reducer::share_of_rank(std::size_t rank) const {
@@ -152,6 +161,7 @@ void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite 
   for_each_node(union_of(runs), leaves_, [&](Run node) { nodes_.push_back(node); });
   sources_.clear();
   const Run share = share_of_rank(group_.rank());
+  if (scratch_.size() < scratch_for(share.size())) throw too_little_memory();
   for (std::size_t r = 0; r < group_.size(); ++r) {
     for_each_node(runs[r], leaves_, [&, index = std::size_t{0}](Run node) mutable {
       const bool own = r == group_.rank();
@@ -187,7 +197,7 @@ void Reducer::receive(std::size_t step, CallSite site) {
   std::span<float> rest = incoming_of(step);
   for (const Source& source : sources_) {
     if (source.rank == group_.rank() || !lies_in(source.node, node_of(step))) continue;
-    if (rest.size() < size) throw std::logic_error("Reducer: too little memory was reserved");
+    if (rest.size() < size) throw too_little_memory();
     arrivals_[step % 2].push_back(group_.irecv(rest.first(size), source.rank, node_tag_, site));
     rest = rest.subspan(size);
   }
@@ -224,7 +234,7 @@ void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
     float* const block = sum.data() + begin;
     const float* const result =
         node_sum(node, {begin, begin + size}, source, overwrites_late ? scratch_.data() : block,
-                 scratch_.data() + kBlock);
+                 scratch_.data() + size);
     if (result != block) std::copy_n(result, size, block);
   }
 }
@@ -234,7 +244,8 @@ const float* Reducer::node_sum(Run node, Run block, std::size_t& source, float* 
   if (sources_[source].node == node) return sources_[source++].piece + block.begin;
   const std::size_t half = node.begin + std::bit_floor(node.size() - 1);
   const float* const left = node_sum({node.begin, half}, block, source, sum, scratch);
-  const float* const right = node_sum({half, node.end}, block, source, scratch, scratch + kBlock);
+  const float* const right =
+      node_sum({half, node.end}, block, source, scratch, scratch + block.size());
   add({left, block.size()}, {right, block.size()}, {sum, block.size()});
   return sum;
 }

@@ -73,6 +73,8 @@ class Reducer {
   };
 
   void begin(const PartialSum& mine, std::span<const Run> runs, CallSite site);
+  /// What adding up so many elements needs: a block for each level of the tree, and one more.
+  std::size_t scratch_for(std::size_t share) const;
   /// The elements that a rank owns, alone or with everyone else.
   Run share_of_rank(std::size_t rank) const;
   /// Calls `visit` with every other rank, each rank in an order of its own.
@@ -117,7 +119,7 @@ class Reducer {
   std::array<std::vector<Request>, 2> arrivals_;
   std::vector<Request> departures_;
   std::vector<Request> gathers_;  // of finished sums
-  AlignedFloats scratch_;         // a block for each level of the tree, and one more
+  AlignedFloats scratch_;         // inner nodes of the tree
   AlignedFloats collapsed_;       // only for native reductions
   std::vector<std::size_t> counts_;
 };
