@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
-#include <signal.h>
 #include <sys/resource.h>
 
 #include <bit>
+#include <csignal>
 #include <filesystem>
 
 #include "golden/file_io.h"
@@ -310,7 +310,7 @@ TEST(Safetensors, AVocabularyOfACarriageReturnSurvives) {
 TEST(Safetensors, AModelOfAnotherShapeIsRefused) {
   const TemporaryFolder folder;
   const SmallModel small;
-  const auto complaint = [&](TensorFile file) -> std::string {
+  const auto complaint = [&](const TensorFile& file) -> std::string {
     save_safetensors(folder.file("m"), file);
     try {
       LoadedModel(folder.file("m")).require_parameters(small.specs);

@@ -6,11 +6,14 @@
 #include "ci/benchmarks/on_ranks.h"
 #include "ci/benchmarks/paired.h"
 #include "ci/benchmarks/timed_training.h"
+#include "ci/benchmarks/unshared_work.h"
+#include "model/model.h"
 
 namespace meshparity::bench {
 namespace {
 
 constexpr std::size_t kRounds = 9;
+constexpr std::size_t kTransfers = 11;  // in each round
 constexpr std::size_t kWideSteps = 24;
 constexpr std::size_t kDefaultSteps = 2'000;
 
@@ -19,6 +22,12 @@ class Pairs {
  public:
   void add(const TimedTraining& a, const TimedTraining& b) {
     pairs_.push_back({a.step_seconds, b.step_seconds, std::min(a.core_share, b.core_share)});
+  }
+
+  double median_a() const {
+    std::vector<double> a;
+    for (const Pair& pair : pairs_) a.push_back(pair.a);
+    return median(std::move(a));
   }
 
   /// Prints a / b, from that half of the pairs which other work on the machine disturbed least.
@@ -46,6 +55,45 @@ class Pairs {
   std::vector<Pair> pairs_;
 };
 
+std::size_t parameter_count(const Workload& workload) {
+  std::size_t count = 0;
+  for (const LayerSpec& layer : model_layers(workload.recipe, workload.corpus.vocabulary())) {
+    for (const ParameterSpec& parameter : parameters_of(layer)) count += parameter.size();
+  }
+  return count;
+}
+
+/// How fast data parallel training could be if its unshared work were all that is not shared out.
+class Limit {
+ public:
+  Limit(const Workload& workload, Comm& world)
+      : world_(world), unshared_(parameter_count(workload), world) {}
+
+  /// Collective.
+  void measure() {
+    for (std::size_t i = 0; i < kTransfers; ++i) {
+      const UnsharedWork::Seconds seconds = unshared_.measure();
+      transfer_.push_back(seconds.transfer);
+      update_.push_back(seconds.update);
+    }
+  }
+
+  void print_ratio(const std::string& name, double one_rank) const {
+    const double transfer = median(transfer_);
+    const double update = median(update_);
+    const double shared = (one_rank - update) / static_cast<double>(world_.size());
+    print({"scaling", name, one_rank / (shared + transfer + update), 0, Good::above,
+           fmt::format("{:.3f} ms to receive the gradients, {:.3f} ms to update all parameters",
+                       1e3 * transfer, 1e3 * update)});
+  }
+
+ private:
+  Comm& world_;
+  UnsharedWork unshared_;
+  std::vector<double> transfer_;
+  std::vector<double> update_;
+};
+
 TimedTraining train_together(const Workload& workload, const Parallelism& how, Comm& world) {
   return train_on_the_clock(
       [&](const TrainingSinks& sinks) { train_on(workload.job(how), sinks, world); });
@@ -56,19 +104,22 @@ void measure_scaling(const Workload& workload, double bar, Comm& world) {
   how.mesh.dp = world.size();
   const bool is_root = world.rank() == 0;
   Pairs pairs;
+  Limit limit(workload, world);
   for (std::size_t round = 0; round < kRounds; ++round) {
     world.barrier();
     TimedTraining one_rank;
     if (is_root) one_rank = train_alone_on_the_clock(workload);
     world.barrier();
     const TimedTraining mesh = train_together(workload, how, world);
+    limit.measure();
     if (!is_root) continue;
     mesh.require_same_bits(one_rank);
     pairs.add(one_rank, mesh);
   }
   if (!is_root) return;
-  pairs.print_ratio("scaling", fmt::format("{}, dp={}, the same bits", workload.name, world.size()),
-                    bar, Good::above);
+  const std::string name = fmt::format("{}, dp={}", workload.name, world.size());
+  pairs.print_ratio("scaling", name + ", the same bits", bar, Good::above);
+  limit.print_ratio(name + ", if only gradients and updates cost more", pairs.median_a());
 }
 
 void measure_reductions(const Workload& workload, const Mesh& mesh, Comm& world) {
