@@ -19,6 +19,8 @@ static_assert(kTileRows <= kPackedRows && kPackedRows <= kLanes);
 constexpr std::size_t kPackRightRows = 64;
 constexpr std::size_t kPackLeftColumns = 64;
 constexpr std::size_t kPackElements = 1 << 15;
+// So many rows make tiles of at least kLeastPackingRows.
+static_assert(kPackRightRows >= kTileRows * (kTileRows - 1));
 
 /// (a0 b0 a1 b1 ...): its lower half into a, its upper half into b.
 template <std::size_t... Lane>

@@ -181,19 +181,24 @@ void compute_tiles(const TileColumn& tiles) {
 
 using ComputeTiles = void (*)(const TileColumn& tiles);
 
-/// The instance for tiles of `rows` <= kTileRows rows.
-template <bool LeftPacked, bool PacksRight, std::size_t Vectors, std::size_t... RowsBefore>
-ComputeTiles tiles_of(std::size_t rows, std::index_sequence<RowsBefore...> /*all*/) {
+/// Tiles that pack are of many: RowTiles makes those nearly full.
+constexpr std::size_t kLeastPackingRows = kTileRows > 1 ? kTileRows - 1 : 1;
+
+/// The instance for tiles of `rows` rows, First <= rows <= kTileRows.
+template <bool LeftPacked, bool PacksRight, std::size_t Vectors, std::size_t First,
+          std::size_t... More>
+ComputeTiles tiles_of(std::size_t rows, std::index_sequence<More...> /*all*/) {
   static constexpr ComputeTiles kInstances[] = {
-      compute_tiles<LeftPacked, PacksRight, RowsBefore + 1, Vectors>...};
-  return kInstances[rows - 1];
+      compute_tiles<LeftPacked, PacksRight, First + More, Vectors>...};
+  return kInstances[rows - First];
 }
 
 template <bool LeftPacked, bool PacksRight>
 ComputeTiles tiles_of(std::size_t rows, std::size_t vectors) {
-  constexpr auto kAll = std::make_index_sequence<kTileRows>();
-  return vectors == 1 ? tiles_of<LeftPacked, PacksRight, 1>(rows, kAll)
-                      : tiles_of<LeftPacked, PacksRight, 2>(rows, kAll);
+  constexpr std::size_t kFirst = PacksRight ? kLeastPackingRows : 1;
+  constexpr auto kAll = std::make_index_sequence<kTileRows - kFirst + 1>();
+  return vectors == 1 ? tiles_of<LeftPacked, PacksRight, 1, kFirst>(rows, kAll)
+                      : tiles_of<LeftPacked, PacksRight, 2, kFirst>(rows, kAll);
 }
 
 void compute(const TileColumn& tiles, std::size_t rows, std::size_t vectors) {

@@ -119,7 +119,7 @@ void measure_scaling(const Workload& workload, double bar, Comm& world) {
   if (!is_root) return;
   const std::string name = fmt::format("{}, dp={}", workload.name, world.size());
   pairs.print_ratio("scaling", name + ", the same bits", bar, Good::above);
-  limit.print_ratio(name + ", if only gradients and updates cost more", pairs.median_a());
+  limit.print_ratio(name + ", allowed by gradients and updates alone", pairs.median_a());
 }
 
 void measure_reductions(const Workload& workload, const Mesh& mesh, Comm& world) {
