@@ -188,6 +188,31 @@ TEST(Collectives, ASumOfSeveralNodesCannotBeFinishedInPlace) {
   }
 }
 
+TEST(Collectives, ASumThatNoMemoryWasReservedForIsRefused) {
+  // As many values arrive as were reserved for, but there is no room for the tree above them.
+  const std::vector<meshparity::Run> reserved = {{0, 3}, {3, 8}};  // two nodes from each
+  const std::vector<meshparity::Run> used = {{0, 4}, {4, 8}};      // one node from each
+  const auto reduce = [&](std::size_t width) {
+    run_simulated({.ranks = 2}, [&](Comm& group) {
+      Reducer reducer(group, Reduction::canonical, 8);
+      reducer.reserve(reserved, 4);
+      const std::vector<float> leaf(width, 1.0F);
+      PartialSum mine(8, used[group.rank()], width);
+      mine.start(used[group.rank()], width);
+      for (std::size_t i = 0; i < 4; ++i) {
+        std::ranges::copy(leaf, mine.next().begin());
+        mine.push();
+      }
+      PartialSum whole(8, meshparity::Run{0, 8}, width);
+      whole.start({0, 8}, width);
+      reducer.all_reduce(mine, used, whole);
+      EXPECT_EQ(whole.total().back(), 8.0F);
+    });
+  };
+  EXPECT_NO_THROW(reduce(4));
+  EXPECT_THROW(reduce(8), std::logic_error);
+}
+
 TEST(Collectives, SeveralReductionsMayBeUnderWay) {
   constexpr std::size_t kRanks = 3;
   const std::size_t several_messages = kRanks * Reducer::longest_message(kRanks);

@@ -2,51 +2,49 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ci/benchmarks/paired.h"
-#include "model/canonical_sum.h"
 #include "model/kernels.h"
 
 namespace meshparity::bench {
-namespace {
-
-void wait_for(std::vector<Request>& requests, Comm& world) {
-  for (Request& request : requests) world.wait(request);
-}
-
-}  // namespace
-
 UnsharedWork::UnsharedWork(std::size_t parameters, Comm& world)
     : world_(world),
       values_(parameters),
       gradient_(parameters),
       incoming_(share_of(parameters, world.size(), world.rank()).size() * (world.size() - 1)) {}
 
+Run UnsharedWork::part_of(std::size_t rank) const {
+  return share_of(gradient_.size(), world_.size(), rank);
+}
+
 void UnsharedWork::scatter_parts() {
-  std::vector<Request> requests;
+  const std::size_t mine = part_of(world_.rank()).size();
   std::span<float> rest(incoming_);
-  const std::size_t mine = share_of(gradient_.size(), world_.size(), world_.rank()).size();
-  for (std::size_t r = 0; r < world_.size(); ++r) {
-    if (r == world_.rank()) continue;
-    requests.push_back(world_.irecv(rest.first(mine), r, 0));
-    rest = rest.subspan(mine);
-    const Run part = share_of(gradient_.size(), world_.size(), r);
-    requests.push_back(world_.isend(std::span(gradient_).subspan(part.begin, part.size()), r, 0));
-  }
-  wait_for(requests, world_);
+  exchange(
+      [&](std::size_t to) { return part_of(to); },
+      [&](std::size_t /*from*/) { return std::exchange(rest, rest.subspan(mine)).first(mine); });
 }
 
 void UnsharedWork::gather_parts() {
+  exchange([&](std::size_t /*to*/) { return part_of(world_.rank()); },
+           [&](std::size_t from) {
+             const Run part = part_of(from);
+             return std::span(gradient_).subspan(part.begin, part.size());
+           });
+}
+
+template <typename Outgoing, typename Incoming>
+void UnsharedWork::exchange(Outgoing outgoing, Incoming incoming) {
   std::vector<Request> requests;
-  const Run mine = share_of(gradient_.size(), world_.size(), world_.rank());
   for (std::size_t r = 0; r < world_.size(); ++r) {
     if (r == world_.rank()) continue;
-    const Run part = share_of(gradient_.size(), world_.size(), r);
-    requests.push_back(world_.irecv(std::span(gradient_).subspan(part.begin, part.size()), r, 1));
-    requests.push_back(world_.isend(std::span(gradient_).subspan(mine.begin, mine.size()), r, 1));
+    requests.push_back(world_.irecv(incoming(r), r, 0));
+    const Run sent = outgoing(r);
+    requests.push_back(world_.isend(std::span(gradient_).subspan(sent.begin, sent.size()), r, 0));
   }
-  wait_for(requests, world_);
+  for (Request& request : requests) world_.wait(request);
 }
 
 UnsharedWork::Seconds UnsharedWork::measure() {

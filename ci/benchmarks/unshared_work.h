@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "model/aligned_floats.h"
+#include "model/canonical_sum.h"
 #include "parallel/comm.h"
 
 namespace meshparity::bench {
@@ -27,6 +28,11 @@ class UnsharedWork {
   void scatter_parts();
   /// The owners' parts travel to everyone, into the gradient.
   void gather_parts();
+  /// With every other rank r: sends the elements `outgoing(r)` of the gradient and receives into
+  /// `incoming(r)`.
+  template <typename Outgoing, typename Incoming>
+  void exchange(Outgoing outgoing, Incoming incoming);
+  Run part_of(std::size_t rank) const;
 
   Comm& world_;
   AlignedFloats values_;
