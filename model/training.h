@@ -17,7 +17,8 @@ struct ShardView {
   const Shard* shard = nullptr;
   bool counted = true;  ///< false on all but one of the ranks that hold copies of this shard
   std::span<const float> values;    ///< before the update
-  std::span<const float> gradient;  ///< of the mean loss over the global batch; empty after the end
+  /// Of the mean loss over the global batch. Empty after the end, and where only others have it.
+  std::span<const float> gradient;
 };
 
 /// One training step as one rank sees it: after the gradients are complete, before the update.

@@ -80,7 +80,7 @@ Reducer::Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size
       leaves_(leaves),
       piece_(longest_message(group.size())),
       node_tag_(static_cast<int>(2 * channel)),
-      sum_tag_(static_cast<int>(2 * channel + 1)),
+      share_tag_(static_cast<int>(2 * channel + 1)),
       counts_(group.size()) {}
 
 void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
@@ -252,9 +252,13 @@ const float* Reducer::node_sum(Run node, Run block, std::size_t& source, float* 
 
 void Reducer::finish_reduce_scatter(PartialSum& chunk, CallSite site) {
   if (reduction_ == Reduction::native) return native_reduce_scatter(chunk, site);
+  const bool in_place = &chunk == mine_;
+  if (in_place) restart_in_place(chunk);
+  const Run share = share_of_rank(group_.rank());
   std::size_t step = 0;
   for (const Run node : nodes_) {
-    const std::span<float> sum = chunk.next();
+    std::span<float> sum = chunk.next();
+    if (in_place) sum = sum.subspan(share.begin, share.size());
     for_each_piece(sum.size(), piece_, [&](Run piece) {
       add_up(step++, sum.subspan(piece.begin, piece.size()), site);
     });
@@ -282,33 +286,42 @@ void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
     const std::span<float> sum = whole.next();
     const Run mine = share_of_rank(group_.rank());
     // Where a rank's part was sent from, its sum arrives.
-    if (!in_place) receive_sums(sum, site);
+    if (!everyone_owns_all_ && !in_place) receive_shares(sum, site);
     for_each_piece(mine.size(), piece_, [&](Run piece) {
       add_up(step++, sum.subspan(mine.begin + piece.begin, piece.size()), site);
     });
-    send_sum(sum.subspan(mine.begin, mine.size()), site);
-    if (in_place) {
+    if (!everyone_owns_all_) send_share(sum, site);
+    if (!everyone_owns_all_ && in_place) {
       wait_for(departures_, site);
-      receive_sums(sum, site);
+      receive_shares(sum, site);
     }
-    wait_for(gathers_, site);
+    finish_all_gather(site);
     whole.push(node.size());
   }
   wait_for(departures_, site);
 }
 
-void Reducer::send_sum(std::span<const float> mine, CallSite site) {
-  if (everyone_owns_all_ || mine.empty()) return;
-  for_each_other(
-      [&](std::size_t to) { gathers_.push_back(group_.isend(mine, to, sum_tag_, site)); });
+void Reducer::begin_all_gather(std::span<float> whole, CallSite site) {
+  receive_shares(whole, site);
+  send_share(whole, site);
 }
 
-void Reducer::receive_sums(std::span<float> whole, CallSite site) {
-  if (everyone_owns_all_) return;
+void Reducer::finish_all_gather(CallSite site) { wait_for(gathers_, site); }
+
+void Reducer::send_share(std::span<const float> whole, CallSite site) {
+  const Run mine = share_of(whole.size(), group_.size(), group_.rank());
+  if (mine.empty()) return;
+  const std::span<const float> share = whole.subspan(mine.begin, mine.size());
+  for_each_other(
+      [&](std::size_t to) { gathers_.push_back(group_.isend(share, to, share_tag_, site)); });
+}
+
+void Reducer::receive_shares(std::span<float> whole, CallSite site) {
   for_each_other([&](std::size_t from) {
-    const Run part = share_of_rank(from);
+    const Run part = share_of(whole.size(), group_.size(), from);
     if (part.empty()) return;
-    gathers_.push_back(group_.irecv(whole.subspan(part.begin, part.size()), from, sum_tag_, site));
+    const std::span<float> share = whole.subspan(part.begin, part.size());
+    gathers_.push_back(group_.irecv(share, from, share_tag_, site));
   });
 }
 
@@ -324,27 +337,45 @@ void Reducer::all_reduce(const PartialSum& mine, std::span<const Run> runs, Part
   finish_all_reduce(whole, site);
 }
 
+std::span<float> Reducer::collapse_in_place(PartialSum& sum) const {
+  const std::span<float> first = sum.nodes().empty() ? sum.next() : sum.values(0);
+  collapse(sum, first);
+  restart_in_place(sum);
+  return first;
+}
+
 void Reducer::native_reduce_scatter(PartialSum& chunk, CallSite site) {
   if (union_of(runs_).empty()) return;  // everyone knows that there is nothing to add
   for (std::size_t r = 0; r < counts_.size(); ++r) {
     counts_[r] = share_of(mine_->width(), counts_.size(), r).size();
   }
-  std::span<const float> sum = std::span(collapsed_).first(mine_->width());
-  if (mine_->nodes().size() == 1) {
-    sum = mine_->values(0);
+  if (&chunk == mine_) {
+    const std::span<float> sum = collapse_in_place(chunk);
+    const Run share = share_of_rank(group_.rank());
+    const std::span<float> own = std::span(collapsed_).first(share.size());
+    group_.native_reduce_scatter(sum, own, counts_, site);
+    std::ranges::copy(own, sum.subspan(share.begin).begin());
   } else {
-    collapse(*mine_, std::span(collapsed_).first(mine_->width()));
+    std::span<const float> sum = std::span(collapsed_).first(mine_->width());
+    if (mine_->nodes().size() == 1) {
+      sum = mine_->values(0);
+    } else {
+      collapse(*mine_, std::span(collapsed_).first(mine_->width()));
+    }
+    group_.native_reduce_scatter(sum, chunk.next(), counts_, site);
   }
-  group_.native_reduce_scatter(sum, chunk.next(), counts_, site);
   push_as_nodes(union_of(runs_), leaves_, chunk);
 }
 
 void Reducer::native_all_reduce(PartialSum& whole, CallSite site) {
   if (union_of(runs_).empty()) return;
-  const bool in_place = &whole == mine_;
-  const std::span<float> sum = in_place && !whole.nodes().empty() ? whole.values(0) : whole.next();
-  collapse(*mine_, sum);
-  if (in_place) restart_in_place(whole);
+  std::span<float> sum;
+  if (&whole == mine_) {
+    sum = collapse_in_place(whole);
+  } else {
+    sum = whole.next();
+    collapse(*mine_, sum);
+  }
   group_.native_all_reduce(sum, site);
   push_as_nodes(union_of(runs_), leaves_, whole);
 }

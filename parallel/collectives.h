@@ -49,7 +49,8 @@ class Reducer {
                         CallSite site = CallSite::here());
 
   /// Collective. Rank r is left with elements share_of(width, size, r) of the sum over all runs:
-  /// its nodes are pushed onto `chunk`.
+  /// its nodes are pushed onto `chunk`. That may be the sum that was begun with, if all runs
+  /// together are one node: it becomes that node, of which only this rank's elements mean anything.
   void finish_reduce_scatter(PartialSum& chunk, CallSite site = CallSite::here());
 
   /// Collective. Everyone is left with all elements: their owners add them up and send them to all
@@ -57,11 +58,17 @@ class Reducer {
   /// sum that was begun with, if all runs together are one node: it becomes that node.
   void finish_all_reduce(PartialSum& whole, CallSite site = CallSite::here());
 
-  /// Both halves at once.
+  /// Begun and finished at once.
   void reduce_scatter(const PartialSum& mine, std::span<const Run> runs, PartialSum& chunk,
                       CallSite site = CallSite::here());
   void all_reduce(const PartialSum& mine, std::span<const Run> runs, PartialSum& whole,
                   CallSite site = CallSite::here());
+
+  /// Collective. Every rank's share_of(size, ranks, rank) of `whole` goes to all others. After a
+  /// reduce_scatter that is the second half of an all_reduce: of the sums, or of what has become of
+  /// them. Until it is finished, `whole` must stay as it is.
+  void begin_all_gather(std::span<float> whole, CallSite site = CallSite::here());
+  void finish_all_gather(CallSite site = CallSite::here());
 
  private:
   /// A rank's node, as far as this rank owns its elements.
@@ -92,14 +99,16 @@ class Reducer {
   /// The elements `block` of a piece of a node, from the sources beginning with `source`, which
   /// moves on: stands in one of them, or else in `sum`. Right children go to `scratch`.
   const float* node_sum(Run node, Run block, std::size_t& source, float* sum, float* scratch) const;
-  /// Sends and receives finished sums: those of the elements of each owner.
-  void send_sum(std::span<const float> mine, CallSite site);
-  void receive_sums(std::span<float> whole, CallSite site);
+  /// Everyone's share of `whole`: this rank's goes to all others, theirs arrive.
+  void send_share(std::span<const float> whole, CallSite site);
+  void receive_shares(std::span<float> whole, CallSite site);
   void wait_for(std::vector<Request>& requests, CallSite site);
 
   /// Lets the sum under way start anew, over all runs; its memory keeps the values that are still
   /// read. Throws std::logic_error if all runs are several nodes.
   void restart_in_place(PartialSum& sum) const;
+  /// The same after adding up its nodes, where the new ones will stand.
+  std::span<float> collapse_in_place(PartialSum& sum) const;
 
   void native_reduce_scatter(PartialSum& chunk, CallSite site);
   void native_all_reduce(PartialSum& whole, CallSite site);
@@ -109,7 +118,7 @@ class Reducer {
   std::size_t leaves_;
   std::size_t piece_;  // the longest message
   int node_tag_;  // messages of one pair of ranks and one tag arrive in the order they were sent
-  int sum_tag_;
+  int share_tag_;
   const PartialSum* mine_ = nullptr;  // of the reduction under way
   bool everyone_owns_all_ = false;
   std::span<const Run> runs_;
@@ -118,7 +127,7 @@ class Reducer {
   AlignedFloats incoming_;  // the first half of even steps, the other of odd ones
   std::array<std::vector<Request>, 2> arrivals_;
   std::vector<Request> departures_;
-  std::vector<Request> gathers_;  // of finished sums
+  std::vector<Request> gathers_;  // of shares
   AlignedFloats scratch_;         // inner nodes of the tree
   AlignedFloats collapsed_;       // only for native reductions
   std::vector<std::size_t> counts_;

@@ -8,7 +8,13 @@
 //                    leaves 0-2       leaves 3-5       leaves 6-7
 //
 // The gradient is a sum over samples, so each rank adds up its own leaves, and one all_reduce per
-// parameter finishes the tree: everybody then holds the same bits and takes the same update.
+// parameter would finish the tree and leave everybody with the same bits, to take the same update.
+// An all_reduce is a reduce_scatter and an all_gather. The update is made between the two, by the
+// owner of each element, once instead of once per rank; what is gathered are the new parameters
+// (weight-update sharding, arXiv:2004.13336).
+//
+//     parameter elements   | 0 1 2 3 | 4 5 6 7 | 8 9 10 |
+//     updated by rank          0         1         2
 
 #include <vector>
 
@@ -17,10 +23,35 @@
 #include "model/model.h"
 #include "model/working_memory.h"
 #include "parallel/collectives.h"
+#include "parallel/element_shares.h"
 #include "parallel/sample_shares.h"
 #include "parallel/train.h"
 
 namespace meshparity {
+namespace {
+
+/// The elements of a whole parameter, or of its gradient, that a rank owns.
+std::span<float> part_of(std::span<float> whole, const Shard& owned) {
+  return whole.subspan(owned.flat.begin, owned.size());
+}
+
+/// For observers: first what this rank owns, then all of its copies, which nobody counts.
+std::vector<ShardView> views_of(Parameters& parameters,
+                                const std::vector<std::vector<Shard>>& owned) {
+  std::vector<ShardView> views;
+  for (std::size_t l = 0; l < owned.size(); ++l) {
+    for (std::size_t p = 0; p < owned[l].size(); ++p) {
+      views.push_back({&owned[l][p], true, part_of(parameters.values(l, p), owned[l][p]), {}});
+    }
+  }
+  for (ShardView copy : parameters.views()) {
+    copy.counted = false;
+    views.push_back(copy);
+  }
+  return views;
+}
+
+}  // namespace
 
 void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Recipe& recipe = run.recipe;
@@ -39,6 +70,7 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Layers layers = make_layers(model_layers(recipe, vocabulary));
   Parameters parameters(layers);  // replicated
   parameters.fill(run.initial);
+  const std::vector<std::vector<Shard>> owned = own_shares(shards_of(layers), dp);
   GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&my_leaves, 1});
   PartialSum loss_sum(all_leaves.end, my_leaves, 1);
   Reducer loss_reducer(dp, how.reduction, all_leaves.end);
@@ -55,8 +87,7 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   Activations activations(layers, max_samples);
   BatchBuffer batch_buffer(recipe, run.corpus, max_samples);
-  std::vector<ShardView> shards = parameters.views();
-  for (ShardView& shard : shards) shard.counted = dp.rank() == 0;
+  std::vector<ShardView> shards = views_of(parameters, owned);
   const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);  // of the global batch
 
   for (std::size_t step = 0; step < recipe.steps; ++step) {
@@ -83,27 +114,39 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
                             activations.gradient(l, samples), gradients[l]);
         // A finished gradient travels while the layers before it are still at work.
         for (std::size_t p = 0; last && p < gradients[l].size(); ++p) {
-          reducers[l][p].begin_all_reduce(gradients[l][p], rank_leaves);
+          reducers[l][p].begin_reduce_scatter(gradients[l][p], rank_leaves);
         }
       }
     }
 
-    // Partial sums of each rank -> the whole sum on every rank, in the same memory.
+    // Partial sums of each rank -> the whole sum of the elements it owns, in the same memory.
     for (std::size_t l = layers.size(); l-- > 0;) {
       for (std::size_t p = 0; p < gradients[l].size(); ++p) {
-        reducers[l][p].finish_all_reduce(gradients[l][p]);
+        reducers[l][p].finish_reduce_scatter(gradients[l][p]);
       }
     }
     loss_reducer.all_reduce(loss_sum, rank_leaves, loss_sum);
     const float loss = loss_sum.total()[0] * inverse_batch;
 
-    attach_gradients(shards, gradients);
-    report_step(run.observer, step, loss, shards, world);
-
+    auto shard = shards.begin();
     for (std::size_t l = 0; l < layers.size(); ++l) {
       for (std::size_t p = 0; p < gradients[l].size(); ++p) {
-        sgd_update(gradients[l][p].total(), recipe.lr, parameters.values(l, p));
+        (shard++)->gradient = part_of(gradients[l][p].total(), owned[l][p]);
       }
+    }
+    report_step(run.observer, step, loss, shards, world);
+
+    // The update is element by element, so an owner needs nobody else; then everyone gets it.
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      for (std::size_t p = 0; p < gradients[l].size(); ++p) {
+        const std::span<float> values = parameters.values(l, p);
+        sgd_update(part_of(gradients[l][p].total(), owned[l][p]), recipe.lr,
+                   part_of(values, owned[l][p]));
+        reducers[l][p].begin_all_gather(values);
+      }
+    }
+    for (auto& layer : reducers) {
+      for (Reducer& reducer : layer) reducer.finish_all_gather();
     }
   }
   for (ShardView& shard : shards) shard.gradient = {};

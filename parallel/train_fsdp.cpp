@@ -20,23 +20,11 @@
 #include "model/kernels.h"
 #include "model/loss.h"
 #include "model/model.h"
+#include "parallel/element_shares.h"
 #include "parallel/sample_shares.h"
 #include "parallel/train.h"
 
 namespace meshparity {
-namespace {
-
-/// This rank's share of the elements of each shard.
-std::vector<std::vector<Shard>> own_shares(std::vector<std::vector<Shard>> shards,
-                                           const Comm& group) {
-  for (auto& layer : shards) {
-    for (Shard& shard : layer) shard.flat = share_of(shard.flat, group.size(), group.rank());
-  }
-  return shards;
-}
-
-}  // namespace
-
 ShardedLayers::ShardedLayers(const Layers& layers, Comm& group, Reduction reduction,
                              std::size_t leaves,
                              const std::vector<std::vector<Run>>& runs_of_reductions, Run owned_run)

@@ -76,6 +76,14 @@ std::string difference(const PartialSum& actual, const PartialSum& expected) {
   return "";
 }
 
+/// What a reduce_scatter in place has left to be done of an all_reduce.
+void all_gather_nodes(Reducer& reducer, PartialSum& sum) {
+  for (std::size_t node = 0; node < sum.nodes().size(); ++node) {
+    reducer.begin_all_gather(sum.values(node));
+    reducer.finish_all_gather();
+  }
+}
+
 /// What a group reduces, perhaps several times over: which leaves each rank has, and how wide.
 struct Round {
   std::vector<Run> runs;  // [rank]
@@ -130,8 +138,12 @@ RC_GTEST_PROP(Collectives, AnySplitOfLeavesGivesTheBitsOfOneStream, ()) {
       wrong.push_back(difference(whole, expected));
 
       if (!fits_in_place(round.whole(), leaf_total)) continue;
+      PartialSum again = mine;
       reducer.all_reduce(mine, round.runs, mine);
       wrong.push_back(difference(mine, expected));
+      reducer.reduce_scatter(again, round.runs, again);
+      all_gather_nodes(reducer, again);
+      wrong.push_back(difference(again, expected));
     }
   });
   std::erase(wrong, "");
@@ -163,8 +175,12 @@ void expect_long_sums(const std::vector<Run>& runs) {
     const PartialSum expected = stream(leaves, covered, {0, width});
     EXPECT_EQ(difference(whole, expected), "");
     if (!fits_in_place(covered, kLeaves)) return;
+    PartialSum again = mine;
     reducer.all_reduce(mine, runs, mine);
     EXPECT_EQ(difference(mine, expected), "");
+    reducer.reduce_scatter(again, runs, again);
+    all_gather_nodes(reducer, again);
+    EXPECT_EQ(difference(again, expected), "");
   });
 }
 
@@ -175,15 +191,20 @@ TEST(Collectives, LongSumsTravelInPieces) {
 
 TEST(Collectives, ASumOfSeveralNodesCannotBeFinishedInPlace) {
   const std::vector<meshparity::Run> runs = {{1, 2}, {2, 3}};
+  const auto reduce = [&](Reduction reduction, auto in_place) {
+    run_simulated({.ranks = 2}, [&](Comm& group) {
+      Reducer reducer(group, reduction, 4);
+      reducer.reserve(runs, 1);
+      PartialSum sum = stream(Leaves(4, {1}), runs[group.rank()], {0, 1});
+      in_place(reducer, sum);
+    });
+  };
   for (const Reduction reduction : {Reduction::canonical, Reduction::native}) {
     EXPECT_THROW(
-        run_simulated({.ranks = 2},
-                      [&](Comm& group) {
-                        Reducer reducer(group, reduction, 4);
-                        reducer.reserve(runs, 1);
-                        PartialSum sum = stream(Leaves(4, {1}), runs[group.rank()], {0, 1});
-                        reducer.all_reduce(sum, runs, sum);
-                      }),
+        reduce(reduction, [&](Reducer& r, PartialSum& sum) { r.all_reduce(sum, runs, sum); }),
+        std::logic_error);
+    EXPECT_THROW(
+        reduce(reduction, [&](Reducer& r, PartialSum& sum) { r.reduce_scatter(sum, runs, sum); }),
         std::logic_error);
   }
 }
@@ -357,8 +378,12 @@ RC_GTEST_PROP(Collectives, NativeSumsStayWithinTheBoundOfAnyOrder, ()) {
     reducer.all_reduce(mine, runs, all);
     wrong.push_back(beyond_bound(all, leaves, whole, {0, width}));
     if (fits_in_place(whole, leaf_total)) {
+      PartialSum again = mine;
       reducer.all_reduce(mine, runs, mine);
       wrong.push_back(beyond_bound(mine, leaves, whole, {0, width}));
+      reducer.reduce_scatter(again, runs, again);
+      all_gather_nodes(reducer, again);
+      wrong.push_back(beyond_bound(again, leaves, whole, {0, width}));
     }
     for (std::size_t n = 0; n < all.nodes().size(); ++n) {
       sums[group.rank()].insert(sums[group.rank()].end(), all.values(n).begin(),

@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "ci/benchmarks/measurement.h"
+#include "ci/benchmarks/model_transfer.h"
 #include "ci/benchmarks/on_ranks.h"
 #include "ci/benchmarks/paired.h"
 #include "ci/benchmarks/timed_training.h"
-#include "ci/benchmarks/unshared_work.h"
 #include "model/model.h"
 
 namespace meshparity::bench {
@@ -22,12 +22,6 @@ class Pairs {
  public:
   void add(const TimedTraining& a, const TimedTraining& b) {
     pairs_.push_back({a.step_seconds, b.step_seconds, std::min(a.core_share, b.core_share)});
-  }
-
-  double median_a() const {
-    std::vector<double> a;
-    for (const Pair& pair : pairs_) a.push_back(pair.a);
-    return median(std::move(a));
   }
 
   /// Prints a / b, from that half of the pairs which other work on the machine disturbed least.
@@ -63,35 +57,54 @@ std::size_t parameter_count(const Workload& workload) {
   return count;
 }
 
-/// How fast data parallel training could be if its unshared work were all that is not shared out.
+/// A part of a workload's batch, as a training run of its own.
+Workload share_of_batch(const Workload& workload, std::size_t ranks) {
+  Recipe recipe = workload.recipe;
+  recipe.batch /= ranks;
+  return {workload.name, recipe};
+}
+
+/// What the machine allows: data parallel training must at least train on its share of the batch,
+/// on all ranks at once, and send gradients and parameters around.
 class Limit {
  public:
   Limit(const Workload& workload, Comm& world)
-      : world_(world), unshared_(parameter_count(workload), world) {}
+      : share_(share_of_batch(workload, world.size())),
+        world_(world),
+        transfer_(parameter_count(workload), world) {}
 
-  /// Collective.
-  void measure() {
-    for (std::size_t i = 0; i < kTransfers; ++i) {
-      const UnsharedWork::Seconds seconds = unshared_.measure();
-      transfer_.push_back(seconds.transfer);
-      update_.push_back(seconds.update);
-    }
+  /// Collective. `one_rank` is the time of a step on the whole batch, on rank 0.
+  void measure(double one_rank) {
+    world_.barrier();
+    const double share = slowest(train_alone_on_the_clock(share_).step_seconds);
+    std::vector<double> transfers(kTransfers);
+    for (double& seconds : transfers) seconds = slowest(transfer_.measure());
+    shares_.push_back(share);
+    transfers_.push_back(median(std::move(transfers)));
+    ratios_.push_back(one_rank / (shares_.back() + transfers_.back()));
   }
 
-  void print_ratio(const std::string& name, double one_rank) const {
-    const double transfer = median(transfer_);
-    const double update = median(update_);
-    const double shared = (one_rank - update) / static_cast<double>(world_.size());
-    print({"scaling", name, one_rank / (shared + transfer + update), 0, Good::above,
-           fmt::format("{:.3f} ms to receive the gradients, {:.3f} ms to update all parameters",
-                       1e3 * transfer, 1e3 * update)});
+  void print_ratio(const std::string& name) const {
+    print({"scaling", name, median(ratios_), 0, Good::above,
+           fmt::format("{:.3f} ms a step on 1/{} of the batch, {:.3f} ms for what is sent",
+                       1e3 * median(shares_), world_.size(), 1e3 * median(transfers_))});
   }
 
  private:
+  /// Of the seconds of all ranks.
+  double slowest(double seconds) {
+    const auto mine = static_cast<float>(seconds);
+    std::vector<float> all(world_.size());
+    world_.all_gather({&mine, 1}, all, std::vector<std::size_t>(world_.size(), 1));
+    return *std::ranges::max_element(all);
+  }
+
+  Workload share_;
   Comm& world_;
-  UnsharedWork unshared_;
-  std::vector<double> transfer_;
-  std::vector<double> update_;
+  ModelTransfer transfer_;
+  std::vector<double> shares_;
+  std::vector<double> transfers_;
+  std::vector<double> ratios_;
 };
 
 TimedTraining train_together(const Workload& workload, const Parallelism& how, Comm& world) {
@@ -111,7 +124,7 @@ void measure_scaling(const Workload& workload, double bar, Comm& world) {
     if (is_root) one_rank = train_alone_on_the_clock(workload);
     world.barrier();
     const TimedTraining mesh = train_together(workload, how, world);
-    limit.measure();
+    limit.measure(one_rank.step_seconds);
     if (!is_root) continue;
     mesh.require_same_bits(one_rank);
     pairs.add(one_rank, mesh);
@@ -119,7 +132,7 @@ void measure_scaling(const Workload& workload, double bar, Comm& world) {
   if (!is_root) return;
   const std::string name = fmt::format("{}, dp={}", workload.name, world.size());
   pairs.print_ratio("scaling", name + ", the same bits", bar, Good::above);
-  limit.print_ratio(name + ", allowed by gradients and updates alone", pairs.median_a());
+  limit.print_ratio(name + ", allowed by the machine");
 }
 
 void measure_reductions(const Workload& workload, const Mesh& mesh, Comm& world) {
