@@ -9,6 +9,8 @@
 namespace meshparity {
 namespace {
 
+BlockSource* block_source = nullptr;  // of a whole process
+
 constexpr std::size_t kLargePage = std::size_t{1} << 21;
 
 /// Blocks of at least half a large page become whole ones.
@@ -20,7 +22,12 @@ std::align_val_t alignment_of(std::size_t bytes) {
 
 }  // namespace
 
+void take_blocks_from(BlockSource* source) { block_source = source; }
+
 void* allocate_aligned(std::size_t bytes) {
+  if (block_source != nullptr && bytes >= kSourcedBlock) {
+    if (void* const memory = block_source->take(bytes)) return memory;
+  }
   if (!is_large(bytes)) return ::operator new(bytes, alignment_of(bytes));
   const std::size_t whole_pages = (bytes + kLargePage - 1) / kLargePage * kLargePage;
   void* const memory = ::operator new(whole_pages, alignment_of(bytes));
@@ -33,6 +40,9 @@ void* allocate_aligned(std::size_t bytes) {
 }
 
 void free_aligned(void* memory, std::size_t bytes) noexcept {
+  if (block_source != nullptr && block_source->owns(memory)) {
+    return block_source->give_back(memory, bytes);
+  }
   ::operator delete(memory, alignment_of(bytes));
 }
 

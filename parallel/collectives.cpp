@@ -103,7 +103,8 @@ void Reducer::reserve(std::span<const Run> runs, std::size_t width) {
   incoming_.resize(std::max(incoming_.size(), 2 * step_size));
   scratch_.resize(std::max(scratch_.size(), scratch_for(share)));
   grow(departures_, piece_count(share, piece_) * others * mine);
-  grow(gathers_, others * 2);
+  grow(borrowed_shares_, others);
+  grow(lent_shares_, others);
   if (reduction_ == Reduction::native) {
     collapsed_.resize(std::max(collapsed_.size(), width));
   }
@@ -179,7 +180,8 @@ void Reducer::begin(const PartialSum& mine, std::span<const Run> runs, CallSite 
           const Run sent{part.begin + piece.begin, std::min(part.begin + piece.end, part.end)};
           if (sent.begin >= sent.end) return;
           const auto values = mine.values(i).subspan(sent.begin, sent.size());
-          departures_.push_back(group_.isend(values, to, node_tag_, site));
+          departures_.push_back(everyone_owns_all_ ? group_.isend(values, to, node_tag_, site)
+                                                   : group_.lend(values, to, node_tag_, site));
         });
       }
     });
@@ -198,7 +200,10 @@ void Reducer::receive(std::size_t step, CallSite site) {
   for (const Source& source : sources_) {
     if (source.rank == group_.rank() || !lies_in(source.node, node_of(step))) continue;
     if (rest.size() < size) throw too_little_memory();
-    arrivals_[step % 2].push_back(group_.irecv(rest.first(size), source.rank, node_tag_, site));
+    const std::span<float> room = rest.first(size);
+    arrivals_[step % 2].push_back(everyone_owns_all_
+                                      ? group_.irecv(room, source.rank, node_tag_, site)
+                                      : group_.borrow(room, source.rank, node_tag_, site));
     rest = rest.subspan(size);
   }
 }
@@ -210,9 +215,8 @@ void Reducer::wait_for(std::vector<Request>& requests, CallSite site) {
 
 void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
   receive(step + 1, site);
-  wait_for(arrivals_[step % 2], site);
+  auto arrival = arrivals_[step % 2].begin();
   const Run node = node_of(step);
-  const float* arrived = incoming_of(step).data();
   std::size_t first_source = 0;
   while (!lies_in(sources_[first_source].node, node)) ++first_source;
   bool overwrites_late = false;  // a source that is read after the first addition
@@ -222,8 +226,7 @@ void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
       source.piece = source.own + piece_of(step).begin;
       overwrites_late |= source.piece == sum.data() && i > first_source + 1;
     } else {
-      source.piece = arrived;
-      arrived += sum.size();
+      source.piece = group_.read(*arrival++, site).data();
     }
   }
   // Block by block, so that the inner nodes of the tree stay in the cache: the sources are read
@@ -237,6 +240,7 @@ void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
                  scratch_.data() + size);
     if (result != block) std::copy_n(result, size, block);
   }
+  wait_for(arrivals_[step % 2], site);  // what was borrowed is given back
 }
 
 const float* Reducer::node_sum(Run node, Run block, std::size_t& source, float* sum,
@@ -286,14 +290,14 @@ void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
     const std::span<float> sum = whole.next();
     const Run mine = share_of_rank(group_.rank());
     // Where a rank's part was sent from, its sum arrives.
-    if (!everyone_owns_all_ && !in_place) receive_shares(sum, site);
+    if (!everyone_owns_all_ && !in_place) borrow_shares(sum, site);
     for_each_piece(mine.size(), piece_, [&](Run piece) {
       add_up(step++, sum.subspan(mine.begin + piece.begin, piece.size()), site);
     });
-    if (!everyone_owns_all_) send_share(sum, site);
+    if (!everyone_owns_all_) lend_share(sum, site);
     if (!everyone_owns_all_ && in_place) {
       wait_for(departures_, site);
-      receive_shares(sum, site);
+      borrow_shares(sum, site);
     }
     finish_all_gather(site);
     whole.push(node.size());
@@ -302,26 +306,34 @@ void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
 }
 
 void Reducer::begin_all_gather(std::span<float> whole, CallSite site) {
-  receive_shares(whole, site);
-  send_share(whole, site);
+  borrow_shares(whole, site);
+  lend_share(whole, site);
 }
 
-void Reducer::finish_all_gather(CallSite site) { wait_for(gathers_, site); }
+void Reducer::finish_all_gather(CallSite site) {
+  for (Share& share : borrowed_shares_) {
+    const std::span<const float> values = group_.read(share.loan, site);
+    if (values.data() != share.place.data()) std::ranges::copy(values, share.place.begin());
+    group_.wait(share.loan, site);
+  }
+  borrowed_shares_.clear();
+  wait_for(lent_shares_, site);
+}
 
-void Reducer::send_share(std::span<const float> whole, CallSite site) {
+void Reducer::lend_share(std::span<const float> whole, CallSite site) {
   const Run mine = share_of(whole.size(), group_.size(), group_.rank());
   if (mine.empty()) return;
   const std::span<const float> share = whole.subspan(mine.begin, mine.size());
   for_each_other(
-      [&](std::size_t to) { gathers_.push_back(group_.isend(share, to, share_tag_, site)); });
+      [&](std::size_t to) { lent_shares_.push_back(group_.lend(share, to, share_tag_, site)); });
 }
 
-void Reducer::receive_shares(std::span<float> whole, CallSite site) {
+void Reducer::borrow_shares(std::span<float> whole, CallSite site) {
   for_each_other([&](std::size_t from) {
     const Run part = share_of(whole.size(), group_.size(), from);
     if (part.empty()) return;
-    const std::span<float> share = whole.subspan(part.begin, part.size());
-    gathers_.push_back(group_.irecv(share, from, share_tag_, site));
+    const std::span<float> place = whole.subspan(part.begin, part.size());
+    borrowed_shares_.push_back({group_.borrow(place, from, share_tag_, site), place});
   });
 }
 

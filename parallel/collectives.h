@@ -100,8 +100,8 @@ class Reducer {
   /// moves on: stands in one of them, or else in `sum`. Right children go to `scratch`.
   const float* node_sum(Run node, Run block, std::size_t& source, float* sum, float* scratch) const;
   /// Everyone's share of `whole`: this rank's goes to all others, theirs arrive.
-  void send_share(std::span<const float> whole, CallSite site);
-  void receive_shares(std::span<float> whole, CallSite site);
+  void lend_share(std::span<const float> whole, CallSite site);
+  void borrow_shares(std::span<float> whole, CallSite site);
   void wait_for(std::vector<Request>& requests, CallSite site);
 
   /// Lets the sum under way start anew, over all runs; its memory keeps the values that are still
@@ -127,9 +127,14 @@ class Reducer {
   AlignedFloats incoming_;  // the first half of even steps, the other of odd ones
   std::array<std::vector<Request>, 2> arrivals_;
   std::vector<Request> departures_;
-  std::vector<Request> gathers_;  // of shares
-  AlignedFloats scratch_;         // inner nodes of the tree
-  AlignedFloats collapsed_;       // only for native reductions
+  struct Share {
+    Request loan;
+    std::span<float> place;
+  };
+  std::vector<Share> borrowed_shares_;
+  std::vector<Request> lent_shares_;
+  AlignedFloats scratch_;    // inner nodes of the tree
+  AlignedFloats collapsed_;  // only for native reductions
   std::vector<std::size_t> counts_;
 };
 

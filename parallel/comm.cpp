@@ -112,6 +112,25 @@ Request Comm::irecv(std::span<float> values, std::size_t from, int tag, CallSite
   return do_irecv(values, from, tag, site);
 }
 
+Request Comm::lend(std::span<const float> values, std::size_t to, int tag, CallSite site) {
+  const Check check(*this, "lend", site);
+  check.peer(to, "destination");
+  check.tag(tag);
+  return do_lend(values, to, tag, site);
+}
+
+Request Comm::borrow(std::span<float> room, std::size_t from, int tag, CallSite site) {
+  const Check check(*this, "borrow", site);
+  check.peer(from, "source");
+  check.tag(tag);
+  return do_borrow(room, from, tag, site);
+}
+
+std::span<const float> Comm::read(Request& incoming, CallSite site) {
+  if (!incoming.pending()) Check(*this, "read", site).fail("the request is not pending");
+  return do_read(incoming, site);
+}
+
 void Comm::wait(Request& request, CallSite site) {
   if (request.pending()) do_wait(request, site);
 }

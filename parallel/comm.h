@@ -71,6 +71,19 @@ class Comm {
                 CallSite site = CallSite::here());
   Request irecv(std::span<float> values, std::size_t from, int tag,
                 CallSite site = CallSite::here());
+
+  /// Lends `values` to rank `to`, who reads them where they stand, if this transport can show them,
+  /// or gets a copy. They must stay as they are until `wait` returns, and it returns when they have
+  /// been given back: whoever waits for that must not owe the borrower anything.
+  Request lend(std::span<const float> values, std::size_t to, int tag,
+               CallSite site = CallSite::here());
+  /// The other side of `lend`, and of nothing else; `room` is for a copy. To `wait` for it is to
+  /// give it back. Loans of one pair and tag are given back in the order in which they were lent.
+  Request borrow(std::span<float> room, std::size_t from, int tag,
+                 CallSite site = CallSite::here());
+  /// Waits for what irecv or borrow brings: the values, to be read until the request is waited for.
+  std::span<const float> read(Request& incoming, CallSite site = CallSite::here());
+
   /// Returns at once for a request that is not pending.
   void wait(Request& request, CallSite site = CallSite::here());
 
@@ -110,6 +123,10 @@ class Comm {
   virtual Request do_isend(std::span<const float> values, std::size_t to, int tag,
                            CallSite site) = 0;
   virtual Request do_irecv(std::span<float> values, std::size_t from, int tag, CallSite site) = 0;
+  virtual Request do_lend(std::span<const float> values, std::size_t to, int tag,
+                          CallSite site) = 0;
+  virtual Request do_borrow(std::span<float> room, std::size_t from, int tag, CallSite site) = 0;
+  virtual std::span<const float> do_read(Request& incoming, CallSite site) = 0;
   virtual void do_send(std::span<const float> values, std::size_t to, int tag, CallSite site) = 0;
   virtual void do_recv(std::span<float> values, std::size_t from, int tag, CallSite site) = 0;
   virtual void do_wait(Request& request, CallSite site) = 0;

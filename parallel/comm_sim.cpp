@@ -26,6 +26,20 @@ class SimComm final : public Comm {
         world_.start_receive("irecv", group_, rank(), values, from, tag, site));
   }
 
+  Request do_lend(std::span<const float> values, std::size_t to, int tag, CallSite site) override {
+    return world_.request_for(
+        world_.start_send("lend", group_, rank(), values, to, tag, site, true));
+  }
+
+  Request do_borrow(std::span<float> room, std::size_t from, int tag, CallSite site) override {
+    return world_.request_for(
+        world_.start_receive("borrow", group_, rank(), room, from, tag, site, true));
+  }
+
+  std::span<const float> do_read(Request& incoming, CallSite site) override {
+    return world_.read(incoming, group_, rank(), site);
+  }
+
   void do_send(std::span<const float> values, std::size_t to, int tag, CallSite site) override {
     world_.finish(world_.start_send("send", group_, rank(), values, to, tag, site));
   }

@@ -19,7 +19,7 @@ Transfer* Mailbox::Queue::take_partner_of(const Transfer& other) {
   Transfer* before = nullptr;
   for (Transfer* transfer = first; transfer != nullptr; transfer = transfer->next) {
     if (transfer->owner == other.peer && transfer->peer == other.owner &&
-        transfer->tag == other.tag) {
+        transfer->tag == other.tag && transfer->lent == other.lent) {
       (before == nullptr ? first : before->next) = transfer->next;
       if (last == transfer) last = before;
       return transfer;
@@ -98,8 +98,9 @@ void World::block(std::size_t rank, const Transfer* on) {
 }
 
 Transfer& World::start_send(const char* operation, Group& group, std::size_t rank,
-                            std::span<const float> source, std::size_t to, int tag, CallSite site) {
-  Transfer& send = new_transfer(operation, group, rank, to, tag, site);
+                            std::span<const float> source, std::size_t to, int tag, CallSite site,
+                            bool lent) {
+  Transfer& send = new_transfer(operation, group, rank, to, tag, site, lent);
   send.sends = true;
   send.source = source.data();
   send.size = source.size();
@@ -113,8 +114,9 @@ Transfer& World::start_send(const char* operation, Group& group, std::size_t ran
 }
 
 Transfer& World::start_receive(const char* operation, Group& group, std::size_t rank,
-                               std::span<float> target, std::size_t from, int tag, CallSite site) {
-  Transfer& receive = new_transfer(operation, group, rank, from, tag, site);
+                               std::span<float> target, std::size_t from, int tag, CallSite site,
+                               bool lent) {
+  Transfer& receive = new_transfer(operation, group, rank, from, tag, site, lent);
   receive.sends = false;
   receive.target = target.data();
   receive.size = target.size();
@@ -130,7 +132,7 @@ Transfer& World::start_receive(const char* operation, Group& group, std::size_t 
 }
 
 Transfer& World::new_transfer(const char* operation, Group& group, std::size_t rank,
-                              std::size_t peer, int tag, CallSite site) {
+                              std::size_t peer, int tag, CallSite site, bool lent) {
   const std::size_t owner = group.members[rank];
   begin(owner, operation, group, site);
   RankState& state = ranks_[owner];
@@ -147,6 +149,7 @@ Transfer& World::new_transfer(const char* operation, Group& group, std::size_t r
   transfer.peer = group.members[peer];
   transfer.tag = tag;
   transfer.site = site;
+  transfer.lent = lent;
   transfer.partner = nullptr;
   transfer.has_request = false;
   transfer.active = true;
@@ -173,11 +176,18 @@ void World::complete(Transfer& send) {
   constexpr auto dead = RankState::Status::dead;
   if (sender.status == dead || receiver.status == dead) return;
   if (abandoned(send, sender) || abandoned(receive, receiver)) return fail(reporter_.leak());
-  std::copy_n(send.source, send.size, receive.target);
-  for (Transfer* side : {&send, &receive}) {
-    side->complete = true;
-    if (side->awaited) scheduler_.wake(side->owner);
-  }
+  // Some transports show what is lent where it stands, others move it: half of the loans each. The
+  // memory of a rank that is to die will not be there.
+  const bool moves = !send.lent || options_.death.has_value() || random_.up_to(1) == 0;
+  if (moves) std::copy_n(send.source, send.size, receive.target);
+  receive.source = moves ? receive.target : send.source;
+  complete_side(receive);
+  if (!send.lent) complete_side(send);
+}
+
+void World::complete_side(Transfer& side) {
+  side.complete = true;
+  if (side.awaited) scheduler_.wake(side.owner);
 }
 
 Request World::request_for(Transfer& transfer) {
@@ -185,24 +195,50 @@ Request World::request_for(Transfer& transfer) {
   return Request(ranks_[transfer.owner].transfers[transfer.slot]);
 }
 
-void World::wait(Request& request, const Group& group, std::size_t rank, CallSite site) {
+Transfer& World::transfer_of(const char* operation, Request& request, const Group& group,
+                             std::size_t rank, CallSite site) {
   auto* transfer = dynamic_cast<Transfer*>(request.state());
   if (transfer == nullptr || transfer->world != this || transfer->owner != group.members[rank]) {
-    throw CommError("wait on rank " + std::to_string(rank) + " of group " + group.name +
-                    ", called at " + to_string(site) +
+    throw CommError(std::string(operation) + " on rank " + std::to_string(rank) + " of group " +
+                    group.name + ", called at " + to_string(site) +
                     ": the request belongs to another rank or another world");
   }
-  begin(transfer->owner, "wait", *transfer->group, site);
-  finish(*transfer);
+  begin(transfer->owner, operation, *transfer->group, site);
+  return *transfer;
+}
+
+void World::wait(Request& request, const Group& group, std::size_t rank, CallSite site) {
+  finish(transfer_of("wait", request, group, rank, site));
   request.clear();
 }
 
-void World::finish(Transfer& transfer) {
-  RankState& owner = ranks_[transfer.owner];
-  if (!transfer.complete) {
-    transfer.awaited = true;
-    block(transfer.owner, &transfer);
+std::span<const float> World::read(Request& request, const Group& group, std::size_t rank,
+                                   CallSite site) {
+  Transfer& receive = transfer_of("read", request, group, rank, site);
+  if (receive.sends) {
+    throw CommError("read on rank " + std::to_string(rank) + " of group " + group.name +
+                    ", called at " + to_string(site) + ": the request is that of a " +
+                    receive.operation);
   }
+  wait_until_complete(receive);
+  if (abandoned(*receive.partner, ranks_[receive.partner->owner])) {
+    fail(reporter_.leak());
+    throw Unwound{};
+  }
+  return {receive.source, receive.size};
+}
+
+void World::wait_until_complete(Transfer& transfer) {
+  if (transfer.complete) return;
+  transfer.awaited = true;
+  block(transfer.owner, &transfer);
+  transfer.awaited = false;
+}
+
+void World::finish(Transfer& transfer) {
+  wait_until_complete(transfer);
+  if (transfer.lent && !transfer.sends) complete_side(*transfer.partner);
+  RankState& owner = ranks_[transfer.owner];
   transfer.active = false;
   transfer.next = std::exchange(owner.free, &transfer);
 }

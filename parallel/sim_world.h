@@ -30,14 +30,15 @@ struct Transfer final : Request::State, Event {
   std::size_t peer = 0;
   int tag = 0;
   bool sends = false;
-  const float* source = nullptr;  // of a send
+  bool lent = false;              // complete for the sender once the receiver has given it back
+  const float* source = nullptr;  // of a send; of a receive, where its values have arrived
   float* target = nullptr;        // of a receive
   std::size_t size = 0;
   CallSite site;
   std::size_t slot = 0;         // where its owner keeps it
   bool has_request = false;     // rather than a caller that blocks until it is over
   bool active = false;          // between the call and the end of the wait
-  bool complete = false;        // the data has moved
+  bool complete = false;        // the data has moved, or has been given back
   bool awaited = false;         // its owner blocks on it
   Transfer* partner = nullptr;  // the other side, once matched
   Transfer* next = nullptr;     // in a mailbox or among the free ones
@@ -136,12 +137,17 @@ class World {
   /// Starts a send (`source`) or a receive (`target`) of member `rank` of `group`; the transfer is
   /// recycled by `finish`.
   Transfer& start_send(const char* operation, Group& group, std::size_t rank,
-                       std::span<const float> source, std::size_t to, int tag, CallSite site);
+                       std::span<const float> source, std::size_t to, int tag, CallSite site,
+                       bool lent = false);
   Transfer& start_receive(const char* operation, Group& group, std::size_t rank,
-                          std::span<float> target, std::size_t from, int tag, CallSite site);
+                          std::span<float> target, std::size_t from, int tag, CallSite site,
+                          bool lent = false);
   /// The handle that a rank gets for a transfer it will wait for.
   Request request_for(Transfer& transfer);
   void wait(Request& request, const Group& group, std::size_t rank, CallSite site);
+  /// Blocks until a receive is complete: its values, which are there until its wait.
+  std::span<const float> read(Request& request, const Group& group, std::size_t rank,
+                              CallSite site);
   /// Blocks until `transfer` is complete, then recycles it.
   void finish(Transfer& transfer);
 
@@ -156,9 +162,13 @@ class World {
   void begin(std::size_t rank, const char* operation, const Group& group, CallSite site);
   void block(std::size_t rank, const Transfer* on);
   Transfer& new_transfer(const char* operation, Group& group, std::size_t rank, std::size_t peer,
-                         int tag, CallSite site);
+                         int tag, CallSite site, bool lent);
+  Transfer& transfer_of(const char* operation, Request& request, const Group& group,
+                        std::size_t rank, CallSite site);
+  void wait_until_complete(Transfer& transfer);
   void match(Transfer& send, Transfer& receive);
   void complete(Transfer& send);
+  void complete_side(Transfer& side);
   void complete(Group& group);
   std::uint64_t order_seed(const Group& group) const;
   void make_groups(Group& group);
