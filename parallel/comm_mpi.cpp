@@ -324,7 +324,6 @@ class MpiComm final : public Comm {
     const CommOperation operation = with_peer("lend", "to", to, tag, site);
     if (!shows(values.size(), to)) return start_send(values, operation);
     auto transfer = process_.new_transfer(operation);
-    transfer->returns = returns_;
     transfer->place = {process_.show(values, *transfer), values.size()};
     std::atomic_thread_fence(std::memory_order_release);
     run(operation, [&] {
@@ -374,14 +373,24 @@ class MpiComm final : public Comm {
     run(operation, [&] { return MPI_Wait(&transfer.request, &status); });
     transfer.arrived = true;
     if (!transfer.receives) return;
-    transfer.active = false;  // if its size is wrong, there is nothing more to wait for
+    // If its size is wrong, the transfer is over.
+    transfer.active = false;
     if (transfer.lender == nullptr) {
       check_size(status, transfer.room.size(), operation);
     } else {
       std::atomic_thread_fence(std::memory_order_acquire);
+      if (transfer.place[1] != transfer.room.size()) give_back(transfer, operation);
       check_count(transfer.place[1], transfer.room.size(), operation);
     }
     transfer.active = true;
+  }
+
+  void give_back(const Transfer& loan, CommOperation operation) {
+    operation.name = "give back";
+    run(operation, [&] {
+      return MPI_Send(nullptr, 0, MPI_FLOAT, checked_count(operation.peer), operation.tag,
+                      loan.returns);
+    });
   }
 
   std::span<const float> do_read(Request& incoming, CallSite site) override {
@@ -399,13 +408,10 @@ class MpiComm final : public Comm {
     CommOperation operation = transfer.operation;
     operation.site = site;
     arrive(transfer, operation);
-    if (transfer.returns != MPI_COMM_NULL) {
-      operation.name = transfer.receives ? "give back" : "wait for return";
-      run(operation, [&] {
-        if (!transfer.receives) return MPI_Wait(&transfer.given_back, MPI_STATUS_IGNORE);
-        return MPI_Send(nullptr, 0, MPI_FLOAT, checked_count(operation.peer), operation.tag,
-                        transfer.returns);
-      });
+    if (transfer.lender != nullptr) give_back(transfer, operation);
+    if (transfer.given_back != MPI_REQUEST_NULL) {
+      operation.name = "wait for the return of lend";
+      run(operation, [&] { return MPI_Wait(&transfer.given_back, MPI_STATUS_IGNORE); });
     }
     transfer.active = false;
     request.clear();

@@ -4,6 +4,7 @@
 // With an argument it shows how a job ends that goes wrong: `hang` (a receive that nobody sends:
 // the deadline ends it with status 3), `abort` (status 4), `throw` (an exception on one rank ends
 // the job).
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -12,11 +13,14 @@
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "model/aligned_floats.h"
+#include "parallel/collectives.h"
 #include "parallel/comm_mpi.h"
 #include "property_tests/comm_test_common.h"
 
@@ -32,6 +36,9 @@ class MpiChecks {
       for (const std::string& text : check_every_operation(world_, seed)) fail(text);
     }
     large_messages();
+    if (world_.size() > 1) loans();
+    if (world_.size() > 1) loan_of_another_size();
+    long_sums();
     counts();
     if (world_.size() > 1) message_of_another_size();
     if (world_.size() > 1) truncated_message();
@@ -76,6 +83,62 @@ class MpiChecks {
     }
   }
 
+  /// Values of the library's own memory are read where they stand; others are shown in a copy.
+  void loans() {
+    const std::size_t size = 300'000;
+    const std::size_t n = world_.size();
+    const auto rank = static_cast<float>(world_.rank());
+    const auto neighbour = static_cast<float>((world_.rank() + n - 1) % n);
+    AlignedFloats own(size, rank);
+    const std::vector<float> foreign(size, -rank);
+    std::vector<float> room(size);
+    for (int round = 0; round < 3; ++round) {
+      for (const std::span<const float> mine :
+           {std::span<const float>(own), std::span<const float>(foreign)}) {
+        const float expected = mine.data() == own.data() ? neighbour : -neighbour;
+        Request borrowed = world_.borrow(room, (world_.rank() + n - 1) % n, 2);
+        Request lent = world_.lend(mine, (world_.rank() + 1) % n, 2);
+        const std::span<const float> read = world_.read(borrowed);
+        if (read.data() == room.data()) std::cerr << "note: loans are copied on this machine\n";
+        if (read.size() != size || std::ranges::count(read, expected) != std::ssize(read)) {
+          fail("loan arrived wrong");
+        }
+        world_.wait(borrowed);
+        world_.wait(lent);
+      }
+    }
+  }
+
+  /// Long enough to be lent: the bits of one stream, however the memory of others is read.
+  void long_sums() {
+    const std::size_t n = world_.size();
+    const std::size_t width = 2 * Reducer::longest_message(n) + 30'011;
+    const auto leaf_of = [&](std::size_t rank) {
+      AlignedFloats leaf(width);
+      for (std::size_t i = 0; i < width; ++i) {
+        leaf[i] = 1.0F / static_cast<float>(1 + rank + i % 977);
+      }
+      return leaf;
+    };
+    const std::vector<Run> runs = shares_of({0, n}, n);
+    PartialSum expected(n, Run{0, n}, width);
+    for (std::size_t r = 0; r < n; ++r) expected.push(runs[r], leaf_of(r));
+    Reducer reducer(world_, Reduction::canonical, n);
+    reducer.reserve(runs, width);
+    for (int round = 0; round < 2; ++round) {
+      PartialSum mine(n, runs[world_.rank()], width);
+      mine.push(runs[world_.rank()], leaf_of(world_.rank()));
+      PartialSum scattered = mine;
+      reducer.reduce_scatter(scattered, runs, scattered);
+      reducer.begin_all_gather(scattered.total());
+      reducer.finish_all_gather();
+      reducer.all_reduce(mine, runs, mine);
+      for (PartialSum* sum : {&scattered, &mine}) {
+        if (!std::ranges::equal(sum->total(), expected.total())) fail("long sum is wrong");
+      }
+    }
+  }
+
   void counts() {
     const std::size_t most = std::numeric_limits<int>::max();
     if (checked_count(0) != 0 || checked_count(most) != std::numeric_limits<int>::max()) {
@@ -100,6 +163,23 @@ class MpiChecks {
       Request request = world_.irecv(values, 0, 4);
       expect_error("short message", {"wait for irecv on rank 1", "expected 5 values, received 2"},
                    [&] { world_.wait(request); });
+    }
+    world_.barrier();
+  }
+
+  void loan_of_another_size() {
+    const AlignedFloats values(40'000);
+    AlignedFloats room(30'000);
+    if (world_.rank() == 0) {
+      Request lent = world_.lend(values, 1, 5);
+      world_.wait(lent);
+    }
+    if (world_.rank() == 1) {
+      Request borrowed = world_.borrow(room, 0, 5);
+      expect_error("loan of another size",
+                   {"wait for borrow on rank 1 of group world, from rank 0 (tag 5)",
+                    "expected 30000 values, received 40000"},
+                   [&] { (void)world_.read(borrowed); });
     }
     world_.barrier();
   }

@@ -95,6 +95,42 @@ TEST(CommSim, DeadlockOfASendToItself) {
                      });
 }
 
+TEST(CommSim, DeadlockOfLendersThatOweEachOther) {
+  // With messages this would do: but a loan is over only when it has been given back.
+  const SimFailure failure = expect_sim_failure(
+      Kind::deadlock, {"rank 0: wait for lend to rank 1 (tag 4", "rank 1: wait for lend to rank 0"},
+      2, [](Comm& world) {
+        const std::size_t other = 1 - world.rank();
+        const std::array<float, 3> mine{};
+        std::array<float, 3> room{};
+        Request borrowed = world.borrow(room, other, 4);
+        Request lent = world.lend(mine, other, 4);
+        world.wait(lent);
+        world.wait(borrowed);
+      });
+  EXPECT_EQ(failure.waits().size(), 2U);
+}
+
+TEST(CommSim, DeadlockOfALoanThatIsReceivedAsAMessage) {
+  expect_sim_failure(Kind::deadlock, {"wait for lend to rank 1", "recv from rank 0"}, 2,
+                     [](Comm& world) {
+                       float value = 0.0F;
+                       if (world.rank() == 1) return world.recv({&value, 1}, 0, 1);
+                       Request lent = world.lend({&value, 1}, 1, 1);
+                       world.wait(lent);
+                     });
+}
+
+TEST(CommSim, MismatchOfALoan) {
+  expect_sim_failure(
+      Kind::mismatch, {"rank 0 sends 2 values and rank 1 receives 1 value"}, 2, [](Comm& world) {
+        std::array<float, 2> values{};
+        Request loan =
+            world.rank() == 0 ? world.lend(values, 1, 1) : world.borrow({values.data(), 1}, 0, 1);
+        world.wait(loan);
+      });
+}
+
 TEST(CommSim, DeadlockOfOtherTags) {
   expect_sim_failure(Kind::deadlock, {"send to rank 1 (tag 1", "recv from rank 0 (tag 2"}, 2,
                      [](Comm& world) {

@@ -52,6 +52,10 @@ TEST(Comm, PeersOutsideTheGroup) {
                [&](Comm& world) { world.recv(values, 3, 0); });
   expect_error("irecv", "source rank 4 is not in the group",
                [&](Comm& world) { world.irecv(values, 4, 0); });
+  expect_error("lend", "destination rank 3 is not in the group",
+               [&](Comm& world) { world.lend(values, 3, 0); });
+  expect_error("borrow", "source rank 5 is not in the group",
+               [&](Comm& world) { world.borrow(values, 5, 0); });
   expect_error("broadcast", "root rank 3 is not in the group",
                [&](Comm& world) { world.broadcast(values, 3); });
 }
@@ -66,6 +70,15 @@ TEST(Comm, TagsOutOfRange) {
                [&](Comm& world) { world.isend(values, 0, 99999); });
   expect_error("irecv", "tag -5 is not in 0..32767",
                [&](Comm& world) { world.irecv(values, 0, -5); });
+  expect_error("lend", "tag -2 is not in 0..32767",
+               [&](Comm& world) { world.lend(values, 0, -2); });
+  expect_error("borrow", "tag 40000 is not in 0..32767",
+               [&](Comm& world) { world.borrow(values, 0, 40000); });
+}
+
+TEST(Comm, ReadOfNothing) {
+  Request nothing;
+  expect_error("read", "the request is not pending", [&](Comm& world) { world.read(nothing); });
 }
 
 TEST(Comm, CountsOfAllGather) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <numeric>
 #include <random>
+#include <span>
 
 namespace meshparity {
 namespace {
@@ -39,6 +40,7 @@ class OperationChecks {
     ring();
     order_of_messages();
     everyone_to_everyone();
+    loans();
   }
 
   void split() {
@@ -228,6 +230,39 @@ class OperationChecks {
     for (std::size_t r = 0; r < n; ++r) {
       equal("message from everyone", got[r], values(6, r, counts[r]));
     }
+  }
+
+  /// Two loans of one tag and a message to the right; what the lender changes afterwards is new.
+  void loans() {
+    const std::size_t n = comm_.size();
+    const std::size_t to = (comm_.rank() + 1) % n;
+    const std::size_t from = (comm_.rank() + n - 1) % n;
+    const bool long_ones = draw(8) == 0;  // long enough to stay where they stand
+    const std::size_t sizes[] = {draw(5), (long_ones ? 20'000 : 0) + draw(5)};
+    std::vector<float> mine[2];
+    std::vector<float> room[2];
+    std::vector<Request> lent;
+    std::vector<Request> borrowed;
+    for (std::size_t i = 0; i < 2; ++i) {
+      mine[i] = values(i, comm_.rank(), sizes[i]);
+      room[i].assign(sizes[i], -1.0F);
+      borrowed.push_back(comm_.borrow(room[i], from, 8));
+      lent.push_back(comm_.lend(mine[i], to, 8));
+    }
+    float told = -1.0F;
+    borrowed.push_back(comm_.irecv({&told, 1}, from, 8));  // of the same tag, and no loan
+    const float said = value(2, comm_.rank(), 0);
+    lent.push_back(comm_.isend({&said, 1}, to, 8));
+    for (std::size_t i = 0; i < 2; ++i) {
+      for (int again = 0; again < 2; ++again) {
+        const std::span<const float> read = comm_.read(borrowed[i]);
+        equal("loan", std::vector<float>(read.begin(), read.end()), values(i, from, sizes[i]));
+      }
+    }
+    equal("message to be read", comm_.read(borrowed[2])[0], value(2, from, 0));
+    for (Request& request : borrowed) comm_.wait(request);
+    for (Request& request : lent) comm_.wait(request);
+    if (borrowed[0].pending() || lent[0].pending()) fail("a loan is pending after its wait");
   }
 
   Comm& comm_;

@@ -28,13 +28,24 @@ Run ModelTransfer::part_of(std::size_t rank) const {
 
 template <typename Outgoing, typename Incoming>
 void ModelTransfer::exchange(Outgoing outgoing, Incoming incoming) {
-  std::vector<Request> requests;
+  struct Loan {
+    Request request;
+    std::span<float> place;
+  };
+  std::vector<Loan> borrowed;
+  std::vector<Request> lent;
   for (std::size_t r = 0; r < world_.size(); ++r) {
     if (r == world_.rank()) continue;
-    requests.push_back(world_.irecv(incoming(r), r, 0));
-    requests.push_back(world_.isend(outgoing(r), r, 0));
+    const std::span<float> place = incoming(r);
+    borrowed.push_back({world_.borrow(place, r, 0), place});
+    lent.push_back(world_.lend(outgoing(r), r, 0));
   }
-  for (Request& request : requests) world_.wait(request);
+  for (Loan& loan : borrowed) {
+    const std::span<const float> values = world_.read(loan.request);
+    if (values.data() != loan.place.data()) std::ranges::copy(values, loan.place.begin());
+    world_.wait(loan.request);
+  }
+  for (Request& request : lent) world_.wait(request);
 }
 
 double ModelTransfer::measure() {

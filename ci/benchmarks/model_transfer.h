@@ -20,7 +20,7 @@ class ModelTransfer {
 
  private:
   Run part_of(std::size_t rank) const;
-  /// To and from every other rank r: sends `outgoing(r)` and receives into `incoming(r)`.
+  /// With every other rank r: lends `outgoing(r)` and copies what it lends to `incoming(r)`.
   template <typename Outgoing, typename Incoming>
   void exchange(Outgoing outgoing, Incoming incoming);
 
