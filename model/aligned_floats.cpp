@@ -11,10 +11,7 @@ namespace {
 
 BlockSource* block_source = nullptr;  // of a whole process
 
-constexpr std::size_t kLargePage = std::size_t{1} << 21;
-
-/// Blocks of at least half a large page become whole ones.
-bool is_large(std::size_t bytes) { return bytes >= kLargePage / 2; }
+bool is_large(std::size_t bytes) { return bytes >= kLargeBlock; }
 
 std::align_val_t alignment_of(std::size_t bytes) {
   return std::align_val_t{is_large(bytes) ? kLargePage : kCacheLine};
@@ -25,10 +22,10 @@ std::align_val_t alignment_of(std::size_t bytes) {
 void take_blocks_from(BlockSource* source) { block_source = source; }
 
 void* allocate_aligned(std::size_t bytes) {
-  if (block_source != nullptr && bytes >= kSourcedBlock) {
+  if (!is_large(bytes)) return ::operator new(bytes, alignment_of(bytes));
+  if (block_source != nullptr) {
     if (void* const memory = block_source->take(bytes)) return memory;
   }
-  if (!is_large(bytes)) return ::operator new(bytes, alignment_of(bytes));
   const std::size_t whole_pages = (bytes + kLargePage - 1) / kLargePage * kLargePage;
   void* const memory = ::operator new(whole_pages, alignment_of(bytes));
 #ifdef MADV_HUGEPAGE

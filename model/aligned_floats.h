@@ -10,18 +10,19 @@ namespace meshparity {
 void* allocate_aligned(std::size_t bytes);
 void free_aligned(void* memory, std::size_t bytes) noexcept;
 
-/// Where blocks of at least kSourcedBlock bytes may lie, other than in the system's heap: a
-/// transport knows memory that the ranks of a machine show each other.
+constexpr std::size_t kLargePage = std::size_t{1} << 21;
+constexpr std::size_t kLargeBlock = kLargePage / 2;  // from here on blocks become whole large pages
+
+/// Where large blocks may lie, other than in the system's heap: a transport knows memory that the
+/// ranks of a machine show each other.
 class BlockSource {
  public:
   virtual ~BlockSource() = default;
-  /// Memory that begins with a page; null if there is none left.
+  /// Memory that begins with a large page; null if there is none left.
   virtual void* take(std::size_t bytes) noexcept = 0;
   virtual bool owns(const void* memory) const noexcept = 0;
   virtual void give_back(void* memory, std::size_t bytes) noexcept = 0;
 };
-
-constexpr std::size_t kSourcedBlock = std::size_t{1} << 16;
 
 /// From now on large blocks come from this source, which must stay for as long as they do.
 void take_blocks_from(BlockSource* source);

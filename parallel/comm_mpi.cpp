@@ -130,6 +130,8 @@ class MpiProcess {
   /// Where `values` stand for others to see: if need be, in a copy that `transfer` keeps.
   std::uint64_t show(std::span<const float> values, Transfer& transfer) const {
     if (const auto place = arena_->place_of(values)) return *place;
+    // As a large block, whatever its size: others do not lie there.
+    transfer.copy.reserve(std::max(values.size(), kLargeBlock / sizeof(float)));
     transfer.copy.assign(values.begin(), values.end());
     const auto place = arena_->place_of(transfer.copy);
     if (!place) throw CommError("there is no shared memory left for a loan");

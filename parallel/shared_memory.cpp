@@ -8,6 +8,7 @@
 #endif
 
 #include <cstring>
+#include <functional>
 #include <new>
 #include <random>
 #include <string>
@@ -17,17 +18,31 @@
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kPage = std::size_t{1} << 12;
 // Addresses cost nothing: more than the memory of a machine that ranks train on.
 constexpr std::size_t kArena = std::size_t{1} << 38;
 
-std::size_t whole_pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+std::size_t whole_pages(std::size_t bytes) {
+  return (bytes + kLargePage - 1) / kLargePage * kLargePage;
+}
 
 #ifdef __linux__
 
+/// All of the file, from an address on with which a large page begins.
 std::byte* map(int file, int protection) {
-  void* const memory = mmap(nullptr, kArena, protection, MAP_SHARED | MAP_NORESERVE, file, 0);
-  return memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
+  void* const room = mmap(nullptr, kArena + kLargePage, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return nullptr;
+  const std::size_t skipped = -reinterpret_cast<std::uintptr_t>(room) % kLargePage;
+  auto* const begin = static_cast<std::byte*>(room) + skipped;
+  if (skipped > 0) munmap(room, skipped);
+  munmap(begin + kArena, kLargePage - skipped);
+  if (mmap(begin, kArena, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, file, 0) ==
+      MAP_FAILED) {
+    munmap(begin, kArena);
+    return nullptr;
+  }
+  (void)madvise(begin, kArena, MADV_HUGEPAGE);  // few systems have any for shared memory
+  return begin;
 }
 
 /// Makes the file as long as the arena. Beyond the limit on files, that would end the process.
@@ -59,7 +74,7 @@ SharedArena::SharedArena(int file, std::byte* begin) : file_(file), begin_(begin
   address_ = {static_cast<std::uint64_t>(getpid()), static_cast<std::uint64_t>(file),
               (std::uint64_t{random()} << 32) + random()};
   std::memcpy(begin_, &address_.token, sizeof(address_.token));
-  free_[kPage] = kArena - kPage;
+  free_[kLargePage] = kArena - kLargePage;
 }
 
 SharedArena::~SharedArena() {
