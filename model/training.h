@@ -16,7 +16,7 @@ namespace meshparity {
 struct ShardView {
   const Shard* shard = nullptr;
   bool counted = true;  ///< false on all but one of the ranks that hold copies of this shard
-  std::span<const float> values;    ///< before the update
+  std::span<const float> values;  ///< before the update
   /// Of the mean loss over the global batch. Empty after the end, and where only others have it.
   std::span<const float> gradient;
 };

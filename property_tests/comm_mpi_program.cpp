@@ -169,7 +169,7 @@ class MpiChecks {
 
   void loan_of_another_size() {
     const AlignedFloats values(40'000);
-    AlignedFloats room(30'000);
+    AlignedFloats room(50'000);
     if (world_.rank() == 0) {
       Request lent = world_.lend(values, 1, 5);
       world_.wait(lent);
@@ -178,7 +178,7 @@ class MpiChecks {
       Request borrowed = world_.borrow(room, 0, 5);
       expect_error("loan of another size",
                    {"wait for borrow on rank 1 of group world, from rank 0 (tag 5)",
-                    "expected 30000 values, received 40000"},
+                    "expected 50000 values, received 40000"},
                    [&] { (void)world_.read(borrowed); });
     }
     world_.barrier();

@@ -8,6 +8,7 @@
 
 #include "golden/child_process.h"
 #include "golden/mpirun.h"
+#include "parallel/shared_memory.h"
 
 namespace meshparity {
 namespace {
@@ -18,16 +19,33 @@ ChildResult run_ranks(std::size_t ranks, const std::vector<std::string>& argumen
   return run_child(mpirun_command(ranks, program), std::chrono::seconds(40));
 }
 
+constexpr const char* kCopied = "note: loans are copied";
+
 void expect_success(std::size_t ranks) {
   const ChildResult result = run_ranks(ranks);
   EXPECT_FALSE(result.timed_out);
   EXPECT_EQ(result.status, 0) << result.output << result.errors;
+  if (SharedArena::create() != nullptr) {
+    EXPECT_EQ(result.errors.find(kCopied), std::string::npos) << result.errors;
+  }
 }
 
 TEST(CommMpi, EveryOperationAlone) { expect_success(1); }
 TEST(CommMpi, EveryOperationOnTwoRanks) { expect_success(2); }
 TEST(CommMpi, EveryOperationOnFourRanks) { expect_success(4); }
 TEST(CommMpi, EveryOperationOnTwelveRanks) { expect_success(12); }
+
+TEST(CommMpi, WithoutSharedMemoryLoansAreMessages) {
+  // Files of at most 200 MB: that is too little for an arena, and enough for Open MPI.
+  std::vector<std::string> limited = {"sh", "-c", "ulimit -f 400000 && exec \"$@\"", "sh"};
+  for (const std::string& word : mpirun_command(3, {program_folder() + "/comm_mpi_program"})) {
+    limited.push_back(word);
+  }
+  const ChildResult result = run_child(limited, std::chrono::seconds(40));
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.status, 0) << result.output << result.errors;
+  EXPECT_NE(result.errors.find(kCopied), std::string::npos) << result.errors;
+}
 
 void expect_end(const std::string& how, int status) {
   const ChildResult result = run_ranks(3, {how});
