@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kBlock = 8192;  // elements that are added up together
 // Ranks of one machine share its memory's caches: so many elements arrive together on all of them.
 constexpr std::size_t kArriving = 1 << 20;
-constexpr std::size_t kShort = 1 << 15;  // elements that a rank may send rather than wait twice
+constexpr std::size_t kShort = 1 << 13;  // elements that a rank may send rather than wait twice
 
 std::size_t node_count(Run run, std::size_t leaves) {
   std::size_t count = 0;

@@ -22,8 +22,9 @@ namespace meshparity {
 /// A union of runs that is not the whole tree stays a list of nodes: a later reduction across
 /// another axis of the mesh goes on from there.
 ///
-/// A reduction may begin early and be finished later, with work in between; nothing is copied on
-/// the way: nodes are sent from where they are summed, and added up where they arrive.
+/// A reduction may begin early and be finished later, with work in between. Nodes are lent: owners
+/// add them up straight from where the others hold them, if the transport can show them that.
+/// Reductions that are under way together are finished in the same order on all ranks.
 class Reducer {
  public:
   /// For sums over `leaves` leaves. Reducers of one group whose reductions are under way at the
@@ -41,7 +42,7 @@ class Reducer {
   /// std::logic_error.
   void reserve(std::span<const Run> runs, std::size_t width);
 
-  /// Collective. Begins a reduction: sends this rank's nodes to the owners of their elements. Until
+  /// Collective. Begins a reduction: lends this rank's nodes to the owners of their elements. Until
   /// it is finished, `mine` and `runs` must stay as they are, and no other one may begin here.
   void begin_reduce_scatter(const PartialSum& mine, std::span<const Run> runs,
                             CallSite site = CallSite::here());
@@ -53,7 +54,7 @@ class Reducer {
   /// together are one node: it becomes that node, of which only this rank's elements mean anything.
   void finish_reduce_scatter(PartialSum& chunk, CallSite site = CallSite::here());
 
-  /// Collective. Everyone is left with all elements: their owners add them up and send them to all
+  /// Collective. Everyone is left with all elements: their owners add them up and lend them to all
   /// others; a short sum everyone adds up alone. The nodes are pushed onto `whole`. That may be the
   /// sum that was begun with, if all runs together are one node: it becomes that node.
   void finish_all_reduce(PartialSum& whole, CallSite site = CallSite::here());
@@ -124,7 +125,7 @@ class Reducer {
   std::span<const Run> runs_;
   std::vector<Run> nodes_;  // of the sum over all runs
   std::vector<Source> sources_;
-  AlignedFloats incoming_;  // the first half of even steps, the other of odd ones
+  AlignedFloats incoming_;  // for copies: the first half of even steps, the other of odd ones
   std::array<std::vector<Request>, 2> arrivals_;
   std::vector<Request> departures_;
   struct Share {

@@ -19,7 +19,7 @@ namespace meshparity {
 namespace {
 
 // Fewer values travel faster than word of where they stand.
-constexpr std::size_t kLeastShown = 1 << 14;
+constexpr std::size_t kLeastShown = 1 << 11;
 
 /// A send, a receive or a loan under way. Kept and used again, so that none allocates after the
 /// first ones.

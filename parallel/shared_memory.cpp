@@ -84,7 +84,7 @@ SharedArena::~SharedArena() {
 
 void SharedArena::give_back(void* memory, std::size_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
-  std::size_t offset = static_cast<std::size_t>(static_cast<std::byte*>(memory) - begin_);
+  auto offset = static_cast<std::size_t>(static_cast<std::byte*>(memory) - begin_);
   std::size_t size = whole_pages(bytes);
   (void)madvise(memory, size, MADV_REMOVE);  // if not, the pages stay until they are used again
   const auto next = free_.lower_bound(offset);
