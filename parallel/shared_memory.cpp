@@ -42,6 +42,7 @@ std::byte* map(int file, int protection) {
     return nullptr;
   }
   (void)madvise(begin, kArena, MADV_HUGEPAGE);  // few systems have any for shared memory
+  (void)madvise(begin, kArena, MADV_DONTDUMP);  // most of it is not there
   return begin;
 }
 
@@ -106,7 +107,8 @@ void SharedArena::give_back(void* memory, std::size_t bytes) noexcept {
 std::unique_ptr<PeerArena> PeerArena::open(const ArenaAddress& address) {
   const std::string path =
       "/proc/" + std::to_string(address.process) + "/fd/" + std::to_string(address.file);
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // That may be another file of another process, one that would keep us waiting.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file < 0) return nullptr;
   const bool long_enough = lseek(file, 0, SEEK_END) == static_cast<off_t>(kArena);
   const std::byte* const begin = long_enough ? map(file, PROT_READ) : nullptr;
