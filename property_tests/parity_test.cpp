@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <iostream>
+#include <vector>
 
+#include "model/aligned_floats.h"
+#include "property_tests/mpi_job.h"
 #include "property_tests/parity_properties.h"
 
 namespace meshparity {
@@ -46,6 +49,28 @@ TEST(ParityMpi, TrainFsdpUnderOpenMpi) { expect_bits_under_open_mpi("train_fsdp"
 TEST(ParityMpi, TrainTpUnderOpenMpi) { expect_bits_under_open_mpi("train_tp"); }
 TEST(ParityMpi, TrainPpUnderOpenMpi) { expect_bits_under_open_mpi("train_pp"); }
 TEST(ParityMpi, TrainMeshUnderOpenMpi) { expect_bits_under_open_mpi("train_mesh"); }
+
+TEST(ParityMpi, LargeBlocksThatRanksShowEachOther) {
+  // Random recipes are small: here the first matrix is a block that neighbours map, and lent whole.
+  ParityCase c;
+  c.recipe.context = 16;
+  c.recipe.embedding = 32;
+  c.recipe.hidden = 640;
+  c.recipe.batch = 12;
+  c.recipe.batch_grain = 2;
+  c.recipe.steps = 4;
+  c.corpus = "ada\nbarbara\ngrace\nhedy\nkatherine\nmary\nradia\nsophie\n";
+  ASSERT_GE(c.recipe.context * c.recipe.embedding * c.recipe.hidden * sizeof(float), kLargeBlock);
+  std::vector<ParityCase> cases;
+  for (const char* mesh :
+       {"dp=2", "dp=3", "fsdp=2", "fsdp=4", "tp=2", "dp=2,fsdp=2", "dp=2,tp=2"}) {
+    c.how.mesh = parse_mesh(mesh);
+    c.trainer = trainer_for(c.how.mesh).name;
+    cases.push_back(c);
+  }
+  const auto failure = failure_under_mpi(cases);
+  EXPECT_FALSE(failure) << failure_text(cases[failure->number], "mpi", failure->difference);
+}
 #endif
 
 }  // namespace
