@@ -349,45 +349,30 @@ void Reducer::all_reduce(const PartialSum& mine, std::span<const Run> runs, Part
   finish_all_reduce(whole, site);
 }
 
-std::span<float> Reducer::collapse_in_place(PartialSum& sum) const {
-  const std::span<float> first = sum.nodes().empty() ? sum.next() : sum.values(0);
-  collapse(sum, first);
-  restart_in_place(sum);
-  return first;
-}
-
 void Reducer::native_reduce_scatter(PartialSum& chunk, CallSite site) {
+  // MPI scatters into other memory only, and its all_reduce takes less time than to copy from
+  // there.
+  if (&chunk == mine_) return native_all_reduce(chunk, site);
   if (union_of(runs_).empty()) return;  // everyone knows that there is nothing to add
   for (std::size_t r = 0; r < counts_.size(); ++r) {
     counts_[r] = share_of(mine_->width(), counts_.size(), r).size();
   }
-  if (&chunk == mine_) {
-    const std::span<float> sum = collapse_in_place(chunk);
-    const Run share = share_of_rank(group_.rank());
-    const std::span<float> own = std::span(collapsed_).first(share.size());
-    group_.native_reduce_scatter(sum, own, counts_, site);
-    std::ranges::copy(own, sum.subspan(share.begin).begin());
+  std::span<const float> sum = std::span(collapsed_).first(mine_->width());
+  if (mine_->nodes().size() == 1) {
+    sum = mine_->values(0);
   } else {
-    std::span<const float> sum = std::span(collapsed_).first(mine_->width());
-    if (mine_->nodes().size() == 1) {
-      sum = mine_->values(0);
-    } else {
-      collapse(*mine_, std::span(collapsed_).first(mine_->width()));
-    }
-    group_.native_reduce_scatter(sum, chunk.next(), counts_, site);
+    collapse(*mine_, std::span(collapsed_).first(mine_->width()));
   }
+  group_.native_reduce_scatter(sum, chunk.next(), counts_, site);
   push_as_nodes(union_of(runs_), leaves_, chunk);
 }
 
 void Reducer::native_all_reduce(PartialSum& whole, CallSite site) {
   if (union_of(runs_).empty()) return;
-  std::span<float> sum;
-  if (&whole == mine_) {
-    sum = collapse_in_place(whole);
-  } else {
-    sum = whole.next();
-    collapse(*mine_, sum);
-  }
+  const bool in_place = &whole == mine_;
+  const std::span<float> sum = in_place && !whole.nodes().empty() ? whole.values(0) : whole.next();
+  collapse(*mine_, sum);
+  if (in_place) restart_in_place(whole);
   group_.native_all_reduce(sum, site);
   push_as_nodes(union_of(runs_), leaves_, whole);
 }

@@ -108,8 +108,6 @@ class Reducer {
   /// Lets the sum under way start anew, over all runs; its memory keeps the values that are still
   /// read. Throws std::logic_error if all runs are several nodes.
   void restart_in_place(PartialSum& sum) const;
-  /// The same after adding up its nodes, where the new ones will stand.
-  std::span<float> collapse_in_place(PartialSum& sum) const;
 
   void native_reduce_scatter(PartialSum& chunk, CallSite site);
   void native_all_reduce(PartialSum& whole, CallSite site);
