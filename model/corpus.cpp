@@ -2,14 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 
 #include "model/error.h"
-#include "model/philox.h"
+#include "model/numerics/philox.h"
 
 namespace meshparity {
 namespace {
@@ -53,25 +49,6 @@ Corpus::Corpus(std::string_view text, std::size_t context) : context_(context) {
     stream_.push_back(0);
     start_.resize(stream_.size(), start);
   });
-}
-
-Corpus Corpus::from_file(const std::string& path, std::size_t context) {
-  const std::string hint = "give a readable text file, one document a line";
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    throw UsageError("corpus " + path + " is a directory", hint);
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw UsageError("corpus " + path + " cannot be read: " + std::strerror(errno), hint);
-  std::string text;
-  std::array<char, 65536> block{};
-  while (file) {
-    file.read(block.data(), static_cast<std::streamsize>(block.size()));
-    text.append(block.data(), static_cast<std::size_t>(file.gcount()));
-  }
-  if (file.bad()) throw UsageError("corpus " + path + " cannot be read to its end", hint);
-  if (text.empty()) throw UsageError("corpus " + path + " is empty", hint);
-  return Corpus(text, context);
 }
 
 std::size_t Corpus::rows(Split split) const {

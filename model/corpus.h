@@ -30,9 +30,6 @@ class Corpus {
   /// Throws UsageError if the text holds no byte besides line ends.
   Corpus(std::string_view text, std::size_t context);
 
-  /// Reads a file. Throws UsageError if it is missing, a directory, unreadable or empty.
-  static Corpus from_file(const std::string& path, std::size_t context);
-
   std::size_t context() const { return context_; }
   std::size_t vocabulary() const { return bytes_.size() + 1; }
   std::size_t rows(Split split) const;

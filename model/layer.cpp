@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 #include "model/linear.h"
 
 namespace meshparity {
@@ -91,17 +91,17 @@ void push_linear_gradients(const MicroBatch& batch, const MatrixView& input,
   const std::size_t grain = batch.batch_grain;
   // The weight's gradient, one node at a time: the leaves inside a node are the product's.
   PartialSum& weight = gradients[0];
-  for (Run rest{0, batch.samples}; !rest.empty();) {
-    const Run node = weight.next_node(leaf_count(rest.size(), grain));
-    const Run samples{rest.begin, std::min(rest.begin + node.size() * grain, rest.end)};
-    canonical_product(input.row_run(samples).transposed(), output_gradient.row_run(samples), grain,
+  for (Range rest{0, batch.samples}; !rest.empty();) {
+    const Range node = weight.next_node(leaf_count(rest.size(), grain));
+    const Range samples{rest.begin, std::min(rest.begin + node.size() * grain, rest.end)};
+    canonical_product(input.row_range(samples).transposed(), output_gradient.row_range(samples), grain,
                       weight.next());
     weight.push(node.size());
     rest.begin = samples.end;
   }
   PartialSum& bias = gradients[1];
   for (std::size_t first = 0; first < batch.samples; first += grain) {
-    const MatrixView dy = output_gradient.row_run({first, std::min(first + grain, batch.samples)});
+    const MatrixView dy = output_gradient.row_range({first, std::min(first + grain, batch.samples)});
     add_rows({dy.data, dy.rows * dy.columns}, dy.rows, bias.next_zeroed());
     bias.push();
   }

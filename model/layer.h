@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "model/canonical_sum.h"
+#include "model/numerics/canonical_sum.h"
 #include "model/corpus.h"
 #include "model/parameter.h"
 

@@ -2,8 +2,8 @@
 
 #include <span>
 
-#include "model/canonical_sum.h"
-#include "model/kernels.h"
+#include "model/numerics/canonical_sum.h"
+#include "model/numerics/kernels.h"
 #include "model/layer.h"
 
 namespace meshparity {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 
 namespace meshparity {
 namespace {
@@ -24,7 +24,7 @@ void for_each_block_of_losses(const MicroBatch& batch, std::span<const float> lo
     const std::size_t end = std::min(first + batch.batch_grain, batch.samples);
     float leaf = 0.0F;
     for (std::size_t begin = first; begin < end; begin += kBlock) {
-      const Run samples{begin, std::min(begin + kBlock, end)};
+      const Range samples{begin, std::min(begin + kBlock, end)};
       const std::size_t size = samples.size() * vocabulary;
       const std::span<const float> z = logits.subspan(begin * vocabulary, size);
       const std::span<float> p = probabilities.subspan(begin * vocabulary, size);
@@ -46,13 +46,13 @@ void softmax_cross_entropy_forward(const MicroBatch& batch, std::span<const floa
                                    std::size_t vocab_grain, std::span<float> probabilities,
                                    PartialSum& loss_sum) {
   for_each_block_of_losses(batch, logits, vocab_grain, probabilities, loss_sum,
-                           [](Run, std::span<float>) {});
+                           [](Range, std::span<float>) {});
 }
 
 void softmax_cross_entropy(const MicroBatch& batch, std::span<const float> logits,
                            std::size_t vocab_grain, float inverse_batch,
                            std::span<float> logit_gradient, PartialSum& loss_sum) {
-  const auto to_gradient = [&](Run samples, std::span<float> p) {
+  const auto to_gradient = [&](Range samples, std::span<float> p) {
     const std::size_t vocabulary = p.size() / samples.size();
     std::array<float, kBlock> of_targets{};
     for (std::size_t r = 0; r < samples.size(); ++r) {

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <span>
 
-#include "model/canonical_sum.h"
+#include "model/numerics/canonical_sum.h"
 #include "model/layer.h"
 
 namespace meshparity {

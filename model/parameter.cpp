@@ -2,13 +2,13 @@
 
 #include <utility>
 
-#include "model/philox.h"
+#include "model/numerics/philox.h"
 
 namespace meshparity {
 
 Shard::Shard(const ParameterSpec& whole) : Shard(whole, {0, whole.rows}, {0, whole.columns}) {}
 
-Shard::Shard(ParameterSpec whole, Run block_rows, Run block_columns)
+Shard::Shard(ParameterSpec whole, Range block_rows, Range block_columns)
     : spec(std::move(whole)),
       rows(block_rows),
       columns(block_columns),

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "model/canonical_sum.h"
+#include "model/numerics/canonical_sum.h"
 
 namespace meshparity {
 
@@ -27,15 +27,15 @@ struct ParameterSpec {
 /// Tensor parallelism chooses the block, fully sharded parallelism the flat range.
 struct Shard {
   ParameterSpec spec;
-  Run rows;
-  Run columns;
-  Run flat;
+  Range rows;
+  Range columns;
+  Range flat;
   bool tensor_split = false;  ///< each tensor-parallel rank has its own block; otherwise copies
 
   /// The whole parameter.
   explicit Shard(const ParameterSpec& whole);
   /// A block of it.
-  Shard(ParameterSpec whole, Run block_rows, Run block_columns);
+  Shard(ParameterSpec whole, Range block_rows, Range block_columns);
 
   std::size_t size() const { return flat.size(); }
   /// Index in the whole parameter of this shard's element `element`.

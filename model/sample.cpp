@@ -4,7 +4,7 @@
 
 #include "model/loss.h"
 #include "model/model.h"
-#include "model/philox.h"
+#include "model/numerics/philox.h"
 
 namespace meshparity {
 
@@ -16,7 +16,7 @@ Generator::Generator(const Recipe& recipe, const Corpus& corpus, const Parameter
       activations_(layers_, recipe.batch),
       batch_(recipe, corpus, recipe.batch),
       loss_sum_(leaf_count(recipe.batch, recipe.batch_grain),
-                Run{0, leaf_count(recipe.batch, recipe.batch_grain)}, 1),
+                Range{0, leaf_count(recipe.batch, recipe.batch_grain)}, 1),
       probabilities_(recipe.batch * corpus.vocabulary()) {
   parameters_.fill(parameters);
 }

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 #include "model/loss.h"
 #include "model/model.h"
 #include "model/working_memory.h"
@@ -14,7 +14,7 @@ void train_single(const TrainingRun& run) {
   const Corpus& corpus = run.corpus;
   const std::size_t vocabulary = corpus.vocabulary();
   const std::size_t samples = recipe.batch;
-  const Run all_leaves{0, leaf_count(samples, recipe.batch_grain)};
+  const Range all_leaves{0, leaf_count(samples, recipe.batch_grain)};
 
   const Layers layers = make_layers(model_layers(recipe, vocabulary));
   Parameters parameters(layers);

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "model/error.h"
-#include "model/kernels.h"
-#include "model/philox.h"
+#include "model/numerics/kernels.h"
+#include "model/numerics/philox.h"
 
 namespace meshparity {
 std::uint64_t digest_of(const Shard& shard, std::span<const float> values) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/corpus.h"
-#include "model/exact_sum.h"
+#include "model/numerics/exact_sum.h"
 #include "model/parameter.h"
 #include "model/recipe.h"
 

@@ -44,7 +44,7 @@ std::vector<ShardView> Parameters::views() const {
 }
 
 GradientSums make_gradient_sums(const Layers& layers, std::size_t leaves,
-                                std::span<const Run> runs) {
+                                std::span<const Range> runs) {
   GradientSums sums;
   for (const auto& layer : layers) {
     auto& of_layer = sums.emplace_back();
@@ -54,7 +54,7 @@ GradientSums make_gradient_sums(const Layers& layers, std::size_t leaves,
   return sums;
 }
 
-void start(GradientSums& sums, Run run) {
+void start(GradientSums& sums, Range run) {
   for (auto& layer : sums) {
     for (PartialSum& sum : layer) sum.start(run);
   }
@@ -90,7 +90,7 @@ BatchBuffer::BatchBuffer(const Recipe& recipe, const Corpus& corpus, std::size_t
       tokens_(max_samples * corpus.context()),
       targets_(max_samples) {}
 
-MicroBatch BatchBuffer::draw(Corpus::Split split, std::size_t step, Run samples) {
+MicroBatch BatchBuffer::draw(Corpus::Split split, std::size_t step, Range samples) {
   const std::span<Token> tokens = std::span(tokens_).first(samples.size() * corpus_.context());
   const std::span<Token> targets = std::span(targets_).first(samples.size());
   corpus_.draw(split, recipe_.seed, step, samples.begin, tokens, targets);

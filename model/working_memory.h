@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "model/aligned_floats.h"
-#include "model/canonical_sum.h"
+#include "model/numerics/aligned_floats.h"
+#include "model/numerics/canonical_sum.h"
 #include "model/corpus.h"
 #include "model/layer.h"
 #include "model/parameter.h"
@@ -57,10 +57,10 @@ using GradientSums = std::vector<std::vector<PartialSum>>;
 
 /// Sums over `leaves` leaves of the batch that can stream any of `runs`.
 GradientSums make_gradient_sums(const Layers& layers, std::size_t leaves,
-                                std::span<const Run> runs);
+                                std::span<const Range> runs);
 
 /// Starts every sum at `run.begin`.
-void start(GradientSums& sums, Run run);
+void start(GradientSums& sums, Range run);
 
 /// Puts the finished sums into the views of the same shards, in the same order.
 void attach_gradients(std::span<ShardView> views, GradientSums& sums);
@@ -84,7 +84,7 @@ class BatchBuffer {
  public:
   BatchBuffer(const Recipe& recipe, const Corpus& corpus, std::size_t max_samples);
   /// Slots [samples.begin, samples.end) of the global batch of `step`.
-  MicroBatch draw(Corpus::Split split, std::size_t step, Run samples);
+  MicroBatch draw(Corpus::Split split, std::size_t step, Range samples);
 
  private:
   const Recipe& recipe_;

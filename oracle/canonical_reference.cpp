@@ -52,7 +52,7 @@ float sum_of_lanes(std::size_t terms, std::size_t grain, const Add& add) {
   });
 }
 
-void nodes_below(Run node, Run run, std::vector<Run>& nodes) {
+void nodes_below(Range node, Range run, std::vector<Range>& nodes) {
   if (node.end <= run.begin || run.end <= node.begin) return;
   if (run.begin <= node.begin && node.end <= run.end) {
     nodes.push_back(node);
@@ -101,8 +101,8 @@ float canonical_tree(std::span<const float> leaves) {
   return tree(0, leaves.size(), [leaves](std::size_t i) { return leaves[i]; });
 }
 
-std::vector<Run> canonical_nodes(Run run, std::size_t leaves) {
-  std::vector<Run> nodes;
+std::vector<Range> canonical_nodes(Range run, std::size_t leaves) {
+  std::vector<Range> nodes;
   if (run.begin < run.end) nodes_below({0, leaves}, run, nodes);
   return nodes;
 }

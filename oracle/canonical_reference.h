@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "model/canonical_sum.h"
+#include "model/numerics/range.h"
 
 /// The canonical sum, transcribed from its definition as literally as it can be: recursion,
 /// std::fma, one term at a time. Slow and plain on purpose: it judges the fast kernels, bit for
@@ -36,6 +36,6 @@ float canonical_row_dot(std::size_t terms, std::size_t grain, const Term& a, con
 float canonical_tree(std::span<const float> leaves);
 
 /// The largest whole subtrees inside a run of leaves, left to right.
-std::vector<Run> canonical_nodes(Run run, std::size_t leaves);
+std::vector<Range> canonical_nodes(Range run, std::size_t leaves);
 
 }  // namespace meshparity::reference

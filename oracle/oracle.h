@@ -52,7 +52,7 @@ struct Arithmetic {
   double function_error;
 };
 
-/// The largest error in ULP that float32's exp and log may have; model/math.h promises less.
+/// The largest error in ULP that float32's exp and log may have; model/numerics/functions.h promises less.
 inline constexpr double kFunctionUlp = 1.0;
 
 /// Rounding of binary32: unit 2^-24, smallest subnormal 2^-149.

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "model/parameter.h"
-#include "parallel/comm.h"
+#include "parallel/transport/comm.h"
 
 namespace meshparity {
 

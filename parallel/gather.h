@@ -6,7 +6,7 @@
 
 #include "model/parameter.h"
 #include "model/training.h"
-#include "parallel/comm.h"
+#include "parallel/transport/comm.h"
 
 namespace meshparity {
 

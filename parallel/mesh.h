@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "parallel/comm.h"
+#include "parallel/transport/comm.h"
 
 namespace meshparity {
 

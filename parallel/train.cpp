@@ -3,7 +3,7 @@
 #include <array>
 #include <string>
 
-#include "model/canonical_sum.h"
+#include "model/numerics/canonical_sum.h"
 #include "model/error.h"
 #include "model/model.h"
 

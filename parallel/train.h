@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "model/training.h"
-#include "parallel/comm.h"
+#include "parallel/transport/comm.h"
 #include "parallel/mesh.h"
 #include "parallel/schedule.h"
 

@@ -18,11 +18,11 @@
 
 #include <vector>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 #include "model/loss.h"
 #include "model/model.h"
 #include "model/working_memory.h"
-#include "parallel/collectives.h"
+#include "parallel/reducer.h"
 #include "parallel/element_shares.h"
 #include "parallel/sample_shares.h"
 #include "parallel/train.h"
@@ -61,10 +61,10 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   Comm& dp = *groups.dp;
 
   // Who adds up which leaves.
-  const Run all_leaves = batch_leaves(recipe);
-  const std::vector<Run> rank_leaves = shares_of(all_leaves, dp.size());
-  const Run my_leaves = rank_leaves[dp.rank()];
-  const std::vector<Run> microbatches = shares_of(my_leaves, how.microbatches);
+  const Range all_leaves = batch_leaves(recipe);
+  const std::vector<Range> rank_leaves = shares_of(all_leaves, dp.size());
+  const Range my_leaves = rank_leaves[dp.rank()];
+  const std::vector<Range> microbatches = shares_of(my_leaves, how.microbatches);
   const std::size_t max_samples = most_samples(recipe, microbatches);
 
   const Layers layers = make_layers(model_layers(recipe, vocabulary));
@@ -95,9 +95,9 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     loss_sum.start(my_leaves);
 
     // The microbatches follow each other through the leaves, so their gradients simply add up.
-    for (const Run& microbatch : microbatches) {
+    for (const Range& microbatch : microbatches) {
       const bool last = &microbatch == &microbatches.back();
-      const Run mine = samples_of(recipe, microbatch);
+      const Range mine = samples_of(recipe, microbatch);
       const std::size_t samples = mine.size();
       const MicroBatch batch = batch_buffer.draw(Corpus::Split::training, step, mine);
 

@@ -17,7 +17,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 #include "model/loss.h"
 #include "model/model.h"
 #include "parallel/element_shares.h"
@@ -27,12 +27,12 @@
 namespace meshparity {
 ShardedLayers::ShardedLayers(const Layers& layers, Comm& group, Reduction reduction,
                              std::size_t leaves,
-                             const std::vector<std::vector<Run>>& runs_of_reductions, Run owned_run)
+                             const std::vector<std::vector<Range>>& runs_of_reductions, Range owned_run)
     : group_(group),
       whole_(shards_of(layers)),
       owned_(own_shares(whole_, group)),
       reducer_(group, reduction, leaves) {
-  std::vector<Run> my_runs;
+  std::vector<Range> my_runs;
   for (const auto& runs : runs_of_reductions) my_runs.push_back(runs[group.rank()]);
 
   std::size_t largest_layer = 0;
@@ -44,7 +44,7 @@ ShardedLayers::ShardedLayers(const Layers& layers, Comm& group, Reduction reduct
     for (std::size_t p = 0; p < layer.size(); ++p) {
       const std::size_t size = layer[p].size();
       auto& of_ranks = counts.emplace_back();
-      for (const Run share : shares_of({0, size}, group.size())) of_ranks.push_back(share.size());
+      for (const Range share : shares_of({0, size}, group.size())) of_ranks.push_back(share.size());
       gradients.emplace_back(leaves, owned_run, of_ranks[group.rank()]);
       for (const auto& runs : runs_of_reductions) reducer_.reserve(runs, size);
       layer_size += size;
@@ -76,14 +76,14 @@ ParameterValues ShardedLayers::gather(std::size_t layer, CallSite site) {
   return gathered_views_[layer];
 }
 
-std::span<PartialSum> ShardedLayers::start_gradients(std::size_t layer, Run run) {
+std::span<PartialSum> ShardedLayers::start_gradients(std::size_t layer, Range run) {
   for (std::size_t p = 0; p < whole_[layer].size(); ++p) {
     whole_gradients_[p].start(run, whole_[layer][p].size());
   }
   return std::span(whole_gradients_).first(whole_[layer].size());
 }
 
-void ShardedLayers::reduce_gradients(std::size_t layer, std::span<const Run> runs, CallSite site) {
+void ShardedLayers::reduce_gradients(std::size_t layer, std::span<const Range> runs, CallSite site) {
   for (std::size_t p = 0; p < whole_[layer].size(); ++p) {
     reducer_.reduce_scatter(whole_gradients_[p], runs, owned_gradients_[layer][p], site);
   }
@@ -97,10 +97,10 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   Comm& fsdp = *groups.fsdp;
 
   // Who adds up which leaves: first microbatches, then ranks.
-  const Run all_leaves = batch_leaves(recipe);
-  std::vector<std::vector<Run>> microbatch_leaves;  // [microbatch][rank]
+  const Range all_leaves = batch_leaves(recipe);
+  std::vector<std::vector<Range>> microbatch_leaves;  // [microbatch][rank]
   std::size_t max_samples = 0;
-  for (const Run microbatch : shares_of(all_leaves, how.microbatches)) {
+  for (const Range microbatch : shares_of(all_leaves, how.microbatches)) {
     microbatch_leaves.push_back(shares_of(microbatch, fsdp.size()));
     max_samples = std::max(max_samples, most_samples(recipe, microbatch_leaves.back()));
   }
@@ -123,9 +123,9 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     start(gradients, all_leaves);
     loss_sum.start(all_leaves);
 
-    for (const std::vector<Run>& rank_leaves : microbatch_leaves) {
-      const Run my_leaves = rank_leaves[fsdp.rank()];
-      const Run mine = samples_of(recipe, my_leaves);
+    for (const std::vector<Range>& rank_leaves : microbatch_leaves) {
+      const Range my_leaves = rank_leaves[fsdp.rank()];
+      const Range mine = samples_of(recipe, my_leaves);
       const std::size_t samples = mine.size();
       const MicroBatch batch = batch_buffer.draw(Corpus::Split::training, step, mine);
 

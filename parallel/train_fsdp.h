@@ -4,10 +4,10 @@
 #include <span>
 #include <vector>
 
-#include "model/aligned_floats.h"
+#include "model/numerics/aligned_floats.h"
 #include "model/working_memory.h"
-#include "parallel/collectives.h"
-#include "parallel/comm.h"
+#include "parallel/reducer.h"
+#include "parallel/transport/comm.h"
 
 namespace meshparity {
 
@@ -19,7 +19,7 @@ class ShardedLayers {
   /// The batch has `leaves` leaves; gradients are reduced over `runs_of_reductions[i]` (a run for
   /// each rank of the group), which follow each other through `owned_run`.
   ShardedLayers(const Layers& layers, Comm& group, Reduction reduction, std::size_t leaves,
-                const std::vector<std::vector<Run>>& runs_of_reductions, Run owned_run);
+                const std::vector<std::vector<Range>>& runs_of_reductions, Range owned_run);
 
   /// What this rank owns.
   Parameters& owned() { return owned_; }
@@ -29,11 +29,11 @@ class ShardedLayers {
   ParameterValues gather(std::size_t layer, CallSite site = CallSite::here());
 
   /// Memory for the gradients of one whole layer over `run`; the layer's backward pushes into it.
-  std::span<PartialSum> start_gradients(std::size_t layer, Run run);
+  std::span<PartialSum> start_gradients(std::size_t layer, Range run);
 
   /// Collective. Takes what backward has pushed: the owner of each element gets its sum over
   /// `runs`.
-  void reduce_gradients(std::size_t layer, std::span<const Run> runs,
+  void reduce_gradients(std::size_t layer, std::span<const Range> runs,
                         CallSite site = CallSite::here());
 
  private:

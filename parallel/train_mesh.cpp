@@ -17,10 +17,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 #include "model/loss.h"
 #include "model/model.h"
-#include "parallel/collectives.h"
+#include "parallel/reducer.h"
 #include "parallel/sample_shares.h"
 #include "parallel/train.h"
 #include "parallel/train_fsdp.h"
@@ -37,19 +37,19 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const MeshCoordinates at = groups.at;
 
   // Who adds up which leaves: replicas, then microbatches, then sharding ranks.
-  const Run all_leaves = batch_leaves(recipe);
-  const std::vector<Run> replica_leaves = shares_of(all_leaves, how.mesh.dp);
-  const Run my_leaves = replica_leaves[at.dp];
-  std::vector<std::vector<Run>> microbatch_leaves;  // [microbatch][fsdp index]
+  const Range all_leaves = batch_leaves(recipe);
+  const std::vector<Range> replica_leaves = shares_of(all_leaves, how.mesh.dp);
+  const Range my_leaves = replica_leaves[at.dp];
+  std::vector<std::vector<Range>> microbatch_leaves;  // [microbatch][fsdp index]
   std::size_t max_samples = 0;
-  for (const Run microbatch : shares_of(my_leaves, how.microbatches)) {
+  for (const Range microbatch : shares_of(my_leaves, how.microbatches)) {
     microbatch_leaves.push_back(shares_of(microbatch, how.mesh.fsdp));
     max_samples = std::max(max_samples, most_samples(recipe, microbatch_leaves.back()));
   }
 
   // Which layers, and in which order.
   const std::vector<LayerSpec> model = model_layers(recipe, vocabulary);
-  const Run my_layers = share_of(model.size(), how.mesh.pp, at.pp);
+  const Range my_layers = share_of(model.size(), how.mesh.pp, at.pp);
   const std::vector<PipelineAction> schedule =
       schedule_of(how.schedule, at.pp, how.mesh.pp, how.microbatches);
   const Layers layers =
@@ -84,8 +84,8 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
     for (const PipelineAction action : schedule) {
       const std::size_t m = action.microbatch;
-      const std::vector<Run>& shares = microbatch_leaves[m];
-      const Run mine = samples_of(recipe, shares[at.fsdp]);
+      const std::vector<Range>& shares = microbatch_leaves[m];
+      const Range mine = samples_of(recipe, shares[at.fsdp]);
       const std::size_t samples = mine.size();
 
       if (action.kind == PipelineAction::Kind::forward) {

@@ -15,10 +15,10 @@
 
 #include <vector>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 #include "model/loss.h"
 #include "model/model.h"
-#include "parallel/collectives.h"
+#include "parallel/reducer.h"
 #include "parallel/sample_shares.h"
 #include "parallel/train.h"
 
@@ -37,7 +37,7 @@ PipelineStage::PipelineStage(const Recipe& recipe, const Corpus& corpus, const L
   for (std::size_t i = 0; i < slots; ++i) slots_.emplace_back(recipe, corpus, layers, max_samples);
 }
 
-PipelineSlot& PipelineStage::start_forward(std::size_t microbatch, std::size_t step, Run samples) {
+PipelineSlot& PipelineStage::start_forward(std::size_t microbatch, std::size_t step, Range samples) {
   PipelineSlot& s = slot(microbatch);
   // The slot's last microbatch may still be on its way to the neighbours.
   pp_.wait(s.output_sent);
@@ -88,11 +88,11 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   // Which layers are this stage's, and in which order it works.
   const std::vector<LayerSpec> model = model_layers(recipe, vocabulary);
-  const Run my_layers = share_of(model.size(), pp.size(), pp.rank());
+  const Range my_layers = share_of(model.size(), pp.size(), pp.rank());
   const std::vector<PipelineAction> schedule =
       schedule_of(how.schedule, pp.rank(), pp.size(), how.microbatches);
-  const Run all_leaves = batch_leaves(recipe);
-  const std::vector<Run> microbatches = shares_of(all_leaves, how.microbatches);
+  const Range all_leaves = batch_leaves(recipe);
+  const std::vector<Range> microbatches = shares_of(all_leaves, how.microbatches);
   const std::size_t max_samples = most_samples(recipe, microbatches);
 
   const Layers layers = make_layers(std::span(model).subspan(my_layers.begin, my_layers.size()));
@@ -111,7 +111,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
     for (const PipelineAction action : schedule) {
       const std::size_t m = action.microbatch;
-      const Run mine = samples_of(recipe, microbatches[m]);
+      const Range mine = samples_of(recipe, microbatches[m]);
       const std::size_t samples = mine.size();
 
       if (action.kind == PipelineAction::Kind::forward) {

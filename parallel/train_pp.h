@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "model/working_memory.h"
-#include "parallel/comm.h"
+#include "parallel/transport/comm.h"
 
 namespace meshparity {
 
@@ -34,7 +34,7 @@ class PipelineStage {
   bool is_last() const { return pp_.rank() + 1 == pp_.size(); }
 
   /// Draws the samples and, behind the first stage, receives their input activations.
-  PipelineSlot& start_forward(std::size_t microbatch, std::size_t step, Run samples);
+  PipelineSlot& start_forward(std::size_t microbatch, std::size_t step, Range samples);
   void send_output(std::size_t microbatch);
 
   /// Before the last stage, receives the output gradients.

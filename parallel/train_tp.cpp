@@ -24,11 +24,11 @@
 #include <utility>
 #include <vector>
 
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 #include "model/linear.h"
 #include "model/loss.h"
 #include "model/model.h"
-#include "parallel/collectives.h"
+#include "parallel/reducer.h"
 #include "parallel/sample_shares.h"
 
 namespace meshparity {
@@ -50,18 +50,18 @@ class SharedFeatures {
   }
 
   /// This rank's features.
-  Run features() const { return terms_of(mine_, grain_, features_); }
+  Range features() const { return terms_of(mine_, grain_, features_); }
 
   /// Collective. left * right summed over the features of all ranks. `left` has this rank's
   /// features as columns, `right` as rows.
   std::span<const float> product(const MatrixView& left, const MatrixView& right, CallSite site) {
     const std::size_t width = left.rows * right.columns;
     sum_.start(mine_, width);
-    for (Run rest = mine_; !rest.empty();) {
-      const Run node = first_node_of(rest, all_.end);
-      const Run global = terms_of(node, grain_, features_);
-      const Run local{global.begin - features().begin, global.end - features().begin};
-      canonical_product(left.column_run(local), right.row_run(local), grain_, sum_.next());
+    for (Range rest = mine_; !rest.empty();) {
+      const Range node = first_node_of(rest, all_.end);
+      const Range global = terms_of(node, grain_, features_);
+      const Range local{global.begin - features().begin, global.end - features().begin};
+      canonical_product(left.column_range(local), right.row_range(local), grain_, sum_.next());
       sum_.push(node.size());
       rest.begin = node.end;
     }
@@ -72,15 +72,15 @@ class SharedFeatures {
  private:
   std::size_t features_;
   std::size_t grain_;
-  Run all_;
-  std::vector<Run> runs_;
-  Run mine_;
+  Range all_;
+  std::vector<Range> runs_;
+  Range mine_;
   PartialSum sum_;  // of this rank's features, then of all
   Reducer reducer_;
 };
 
 /// A block of a layer's two parameters.
-std::vector<Shard> split_shards(const LinearSpec& spec, Run rows, Run columns) {
+std::vector<Shard> split_shards(const LinearSpec& spec, Range rows, Range columns) {
   const std::vector<ParameterSpec> whole = parameters_of(LayerSpec{spec});
   std::vector<Shard> shards = {Shard(whole[0], rows, columns), Shard(whole[1], {0, 1}, columns)};
   shards[0].tensor_split = true;
@@ -195,8 +195,8 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   MeshGroups groups = lay_out(how.mesh, world);
   Comm& tp = *groups.tp;
 
-  const Run all_leaves = batch_leaves(recipe);
-  const std::vector<Run> microbatches = shares_of(all_leaves, how.microbatches);
+  const Range all_leaves = batch_leaves(recipe);
+  const std::vector<Range> microbatches = shares_of(all_leaves, how.microbatches);
   const std::size_t max_samples = most_samples(recipe, microbatches);
 
   const Layers layers =
@@ -215,8 +215,8 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     start(gradients, all_leaves);
     loss_sum.start(all_leaves);
 
-    for (const Run microbatch : microbatches) {
-      const Run mine = samples_of(recipe, microbatch);
+    for (const Range microbatch : microbatches) {
+      const Range mine = samples_of(recipe, microbatch);
       const std::size_t samples = mine.size();
       const MicroBatch batch = batch_buffer.draw(Corpus::Split::training, step, mine);
 

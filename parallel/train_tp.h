@@ -4,7 +4,7 @@
 #include <span>
 
 #include "model/working_memory.h"
-#include "parallel/comm.h"
+#include "parallel/transport/comm.h"
 #include "parallel/train.h"
 
 namespace meshparity {

@@ -6,9 +6,9 @@
 #include <iostream>
 #include <vector>
 
-#include "model/aligned_floats.h"
-#include "property_tests/mpi_job.h"
-#include "property_tests/parity_properties.h"
+#include "model/numerics/aligned_floats.h"
+#include "property_tests/proof/mpi_job.h"
+#include "property_tests/proof/parity_properties.h"
 
 namespace meshparity {
 namespace {

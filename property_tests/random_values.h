@@ -9,7 +9,7 @@
 #include <limits>
 #include <vector>
 
-#include "model/canonical_sum.h"
+#include "model/numerics/canonical_sum.h"
 
 /// What the tests of single pieces draw. Everything here is used inside a RapidCheck property.
 namespace meshparity::random {
@@ -87,12 +87,12 @@ inline std::vector<float> floats(std::size_t count, const rc::Gen<float>& kind) 
 }
 
 /// `parts` runs side by side through all of `whole`, of any sizes: some may be empty.
-inline std::vector<Run> random_split(Run whole, std::size_t parts) {
+inline std::vector<Range> random_split(Range whole, std::size_t parts) {
   auto cuts =
       *rc::gen::container<std::vector<std::size_t>>(parts - 1, from_to(whole.begin, whole.end));
   std::sort(cuts.begin(), cuts.end());
   cuts.push_back(whole.end);
-  std::vector<Run> runs;
+  std::vector<Range> runs;
   std::size_t begin = whole.begin;
   for (const std::size_t cut : cuts) {
     runs.push_back({begin, cut});
@@ -102,7 +102,7 @@ inline std::vector<Run> random_split(Run whole, std::size_t parts) {
 }
 
 /// Any run in [0, total), also an empty one.
-inline Run random_run(std::size_t total) {
+inline Range random_run(std::size_t total) {
   const std::size_t a = *from_to(0, total);
   const std::size_t b = *from_to(0, total);
   return {std::min(a, b), std::max(a, b)};

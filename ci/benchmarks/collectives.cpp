@@ -1,4 +1,4 @@
-#include "parallel/collectives.h"
+#include "parallel/reducer.h"
 
 #include <fmt/format.h>
 
@@ -37,7 +37,7 @@ class Sum {
         width_(width),
         chunk_width_(share_of(width, world.size(), world.rank()).size()),
         mine_(world.size(), my_run_, width),
-        result_(world.size(), Run{0, world.size()}, width),
+        result_(world.size(), Range{0, world.size()}, width),
         reducer_(world, reduction, world.size()) {
     reducer_.reserve(runs_, width);
     set_to(static_cast<float>(world.rank()));
@@ -69,8 +69,8 @@ class Sum {
   std::span<const float> total() { return result_.total(); }
 
  private:
-  std::vector<Run> runs_;
-  Run my_run_;
+  std::vector<Range> runs_;
+  Range my_run_;
   std::size_t width_;
   std::size_t chunk_width_;
   PartialSum mine_;
@@ -82,7 +82,7 @@ class Sum {
 class Transport {
  public:
   Transport(std::size_t width, Comm& world) : world_(world), values_(width), mine_(width) {
-    for (const Run& share : shares_of({0, width}, world.size())) counts_.push_back(share.size());
+    for (const Range& share : shares_of({0, width}, world.size())) counts_.push_back(share.size());
   }
 
   void reduce_scatter() {

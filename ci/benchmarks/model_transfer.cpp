@@ -10,7 +10,7 @@
 namespace meshparity::bench {
 namespace {
 
-std::span<float> part(std::span<float> values, Run run) {
+std::span<float> part(std::span<float> values, Range run) {
   return values.subspan(run.begin, run.size());
 }
 
@@ -22,7 +22,7 @@ ModelTransfer::ModelTransfer(std::size_t parameters, Comm& world)
       incoming_(share_of(parameters, world.size(), world.rank()).size() * (world.size() - 1)),
       parameters_(parameters) {}
 
-Run ModelTransfer::part_of(std::size_t rank) const {
+Range ModelTransfer::part_of(std::size_t rank) const {
   return share_of(gradient_.size(), world_.size(), rank);
 }
 
@@ -49,7 +49,7 @@ void ModelTransfer::exchange(Outgoing outgoing, Incoming incoming) {
 }
 
 double ModelTransfer::measure() {
-  const Run mine = part_of(world_.rank());
+  const Range mine = part_of(world_.rank());
   // As in a step, a rank has just written what it sends.
   const auto write = [&] {
     std::ranges::fill(part(parameters_, mine), written_ += 1);

@@ -2,9 +2,9 @@
 
 #include <cstddef>
 
-#include "model/aligned_floats.h"
-#include "model/canonical_sum.h"
-#include "parallel/comm.h"
+#include "model/numerics/aligned_floats.h"
+#include "model/numerics/canonical_sum.h"
+#include "parallel/transport/comm.h"
 
 namespace meshparity::bench {
 
@@ -19,7 +19,7 @@ class ModelTransfer {
   double measure();
 
  private:
-  Run part_of(std::size_t rank) const;
+  Range part_of(std::size_t rank) const;
   /// With every other rank r: lends `outgoing(r)` and copies what it lends to `incoming(r)`.
   template <typename Outgoing, typename Incoming>
   void exchange(Outgoing outgoing, Incoming incoming);

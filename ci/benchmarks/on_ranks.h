@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "parallel/comm.h"
+#include "parallel/transport/comm.h"
 
 /// Measurements under Open MPI. Collective over the world; rank 0 prints.
 namespace meshparity::bench {

@@ -3,7 +3,7 @@
 #include "ci/benchmarks/fma_peak.h"
 #include "ci/benchmarks/measurement.h"
 #include "ci/benchmarks/products.h"
-#include "model/isa.h"
+#include "model/numerics/isa.h"
 
 namespace meshparity::bench {
 namespace {

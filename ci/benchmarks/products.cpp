@@ -8,7 +8,7 @@
 #include <stdexcept>
 
 #include "ci/benchmarks/measurement.h"
-#include "model/kernels.h"
+#include "model/numerics/kernels.h"
 
 namespace meshparity::bench {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "ci/benchmarks/peers.h"
-#include "model/aligned_floats.h"
+#include "model/numerics/aligned_floats.h"
 
 namespace meshparity::bench {
 

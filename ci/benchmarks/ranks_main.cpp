@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "ci/benchmarks/on_ranks.h"
-#include "golden/launch.h"
-#include "golden/program.h"
+#include "golden/programs/launch.h"
+#include "golden/programs/program.h"
 #include "model/error.h"
 
 namespace meshparity::bench {

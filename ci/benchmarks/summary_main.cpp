@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "ci/results.h"
-#include "ci/sections.h"
-#include "ci/write.h"
+#include "ci/report/results.h"
+#include "ci/report/sections.h"
+#include "ci/report/write.h"
 
 namespace meshparity::report {
 namespace {

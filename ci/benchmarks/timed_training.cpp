@@ -32,7 +32,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 Workload::Workload(std::string workload_name, Recipe workload_recipe)
     : name(std::move(workload_name)),
       recipe(std::move(workload_recipe)),
-      corpus(Corpus::from_file(recipe.data, recipe.context)),
+      corpus(read_corpus(recipe).first),
       initial(recipe.seed, recipe.init_scale) {}
 
 Workload default_workload(const std::string& corpus_path, std::size_t steps) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "golden/training_job.h"
+#include "golden/jobs/training_job.h"
 #include "model/corpus.h"
 #include "model/parameter.h"
 #include "model/recipe.h"

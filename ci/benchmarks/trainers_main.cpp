@@ -12,7 +12,7 @@
 #include "ci/benchmarks/measurement.h"
 #include "ci/benchmarks/paired.h"
 #include "ci/benchmarks/timed_training.h"
-#include "golden/child_process.h"
+#include "golden/jobs/child_process.h"
 
 namespace meshparity::bench {
 namespace {

@@ -1,0 +1,182 @@
+#include "ci/report/write.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace meshparity::report {
+namespace {
+
+bool is_number(const std::string& cell) {
+  return !cell.empty() && cell.find_first_not_of("0123456789.-+e% ") == std::string::npos;
+}
+
+/// Columns of nothing but numbers stand to the right.
+std::vector<bool> numeric_columns(const Table& table) {
+  std::vector<bool> numeric(table.headers.size(), true);
+  for (const auto& row : table.rows) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      numeric[column] = numeric[column] && (row[column].empty() || is_number(row[column]));
+    }
+  }
+  return numeric;
+}
+
+std::string text_table(const Table& table) {
+  std::vector<std::size_t> widths;
+  for (const std::string& header : table.headers) widths.push_back(header.size());
+  for (const auto& row : table.rows) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      widths[column] = std::max(widths[column], row[column].size());
+    }
+  }
+  const std::vector<bool> numeric = numeric_columns(table);
+  const auto line = [&](const std::vector<std::string>& cells) {
+    std::string text = " ";
+    for (std::size_t column = 0; column < cells.size(); ++column) {
+      text += numeric[column] ? fmt::format(" {:>{}} ", cells[column], widths[column])
+                              : fmt::format(" {:<{}} ", cells[column], widths[column]);
+    }
+    return text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
+  };
+  std::string text = line(table.headers);
+  std::vector<std::string> rule;
+  rule.reserve(widths.size());
+  for (const std::size_t width : widths) rule.emplace_back(width, '-');
+  text += line(rule);
+  for (const auto& row : table.rows) text += line(row);
+  return text;
+}
+
+std::string markdown_row(const std::vector<std::string>& cells) {
+  std::string text = "|";
+  for (const std::string& cell : cells) {
+    std::string plain;
+    for (const char letter : cell)
+      plain += letter == '|' ? std::string("\\|") : std::string(1, letter);
+    text += fmt::format(" {} |", plain);
+  }
+  return text + "\n";
+}
+
+std::string markdown_table(const Table& table) {
+  std::string text = markdown_row(table.headers);
+  text += "|";
+  for (const bool numeric : numeric_columns(table)) text += numeric ? "---:|" : "---|";
+  text += "\n";
+  for (const auto& row : table.rows) text += markdown_row(row);
+  return text;
+}
+
+std::string html_row(const std::vector<std::string>& cells, const char* tag,
+                     const std::vector<bool>& numeric) {
+  std::string text = "<tr>";
+  for (std::size_t column = 0; column < cells.size(); ++column) {
+    text += fmt::format("<{}{}>{}</{}>", tag, numeric[column] ? " class=\"number\"" : "",
+                        escaped(cells[column]), tag);
+  }
+  return text + "</tr>\n";
+}
+
+std::string html_table(const Table& table) {
+  const std::vector<bool> numeric = numeric_columns(table);
+  std::string text =
+      "<div class=\"scroll\"><table>\n<thead>" + html_row(table.headers, "th", numeric);
+  text += "</thead><tbody>\n";
+  for (const auto& row : table.rows) text += html_row(row, "td", numeric);
+  return text + "</tbody></table></div>\n";
+}
+
+constexpr const char* kStyle = R"(
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; background: #fff; margin: 2.5rem auto;
+       max-width: 68rem; padding: 0 1.5rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .75rem; }
+h2 { font-size: 1.1rem; margin: 2.2rem 0 .3rem; }
+p { margin: .3rem 0 .8rem; color: #57606a; }
+.verdict { display: inline-block; padding: .35rem .8rem; border-radius: .4rem; color: #116329;
+           background: #dafbe1; font-weight: 600; }
+.verdict.failed, .failed p { color: #a40e26; }
+.verdict.failed { background: #ffebe9; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .87rem; }
+th, td { padding: .3rem .8rem .3rem 0; text-align: left; border-bottom: 1px solid #d8dee4;
+         vertical-align: top; }
+th { color: #57606a; font-weight: 600; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+svg { max-width: 100%; height: auto; }
+)";
+
+}  // namespace
+
+std::string escaped(const std::string& text) {
+  std::string result;
+  for (const char letter : text) {
+    switch (letter) {
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      default:
+        result += letter;
+    }
+  }
+  return result;
+}
+
+std::string as_text(const std::string& title, const std::vector<Section>& sections) {
+  std::string text;
+  for (const Section& section : sections) {
+    text += fmt::format("\n{}{}: {}\n", section.failed ? "FAILED  " : "", section.title,
+                        section.summary);
+    if (!section.brief && !section.table.headers.empty()) text += text_table(section.table);
+  }
+  return text + "\n" + title + "\n";
+}
+
+std::string as_markdown(const std::string& title, const std::vector<Section>& sections,
+                        const std::vector<Picture>& pictures) {
+  std::string text = fmt::format("# meshparity\n\n**{}**\n", title);
+  for (const Section& section : sections) {
+    text += fmt::format("\n## {}{}\n\n{}\n", section.title, section.failed ? " (FAILED)" : "",
+                        section.summary);
+    if (!section.table.headers.empty()) text += "\n" + markdown_table(section.table);
+  }
+  for (const Picture& picture : pictures) {
+    text += fmt::format("\n## {0}\n\n![{0}]({1})\n", picture.title, picture.file);
+  }
+  return text;
+}
+
+std::string as_html(const std::string& title, const std::vector<Section>& sections,
+                    const std::vector<Picture>& pictures) {
+  const bool failed = std::any_of(sections.begin(), sections.end(),
+                                  [](const Section& part) { return part.failed; });
+  std::string text = fmt::format(
+      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>meshparity report</title>\n<style>{}</style>\n</head>\n<body>\n<h1>meshparity</h1>\n"
+      "<div class=\"verdict{}\">{}</div>\n",
+      kStyle, failed ? " failed" : "", escaped(title));
+  for (const Section& section : sections) {
+    text += fmt::format("<section{}>\n<h2>{}{}</h2>\n<p>{}</p>\n",
+                        section.failed ? " class=\"failed\"" : "", escaped(section.title),
+                        section.failed ? " (failed)" : "", escaped(section.summary));
+    if (!section.table.headers.empty()) text += html_table(section.table);
+    text += "</section>\n";
+  }
+  for (const Picture& picture : pictures) {
+    text += fmt::format("<section>\n<h2>{}</h2>\n<p>{}</p>\n{}</section>\n", escaped(picture.title),
+                        escaped(picture.summary), picture.svg);
+  }
+  return text + "</body>\n</html>\n";
+}
+
+}  // namespace meshparity::report

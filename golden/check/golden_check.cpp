@@ -1,0 +1,185 @@
+#include "golden/check/golden_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "golden/jobs/child_process.h"
+#include "golden/jobs/exit_status.h"
+#include "golden/files/file_io.h"
+#include "golden/jobs/mpirun.h"
+#include "golden/jobs/temporary_folder.h"
+#include "model/error.h"
+
+namespace meshparity {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kMpiDeadline{60};
+
+Trace simulated_trace(const GoldenRecipe& golden, const GoldenCase& run) {
+  TraceHeader header = golden.header();
+  header.recipe.steps = run.steps;
+  Recipe recipe = golden.recipe;
+  recipe.steps = run.steps;
+  const RandomParameters initial(recipe.seed, recipe.init_scale);
+  const std::uint64_t seed = run.how.mesh.size();  // any will do, as long as they vary
+  return traced(header, [&](const TrainingSinks& sinks) {
+    train_simulated({recipe, golden.corpus, initial, run.how, run.trainer}, sinks, seed);
+  });
+}
+
+/// Starts a real mpirun job. Throws std::runtime_error if it fails, hangs or writes no trace.
+Trace mpi_trace(const GoldenRecipe& golden, const GoldenCase& run) {
+  const TemporaryFolder folder;
+  const std::string trace_path = folder.file("run.trace");
+  const std::vector<std::string> program = {
+      (fs::path(program_folder()) / "meshparity-train").string(),
+      "--quiet",
+      "--transport=mpi",
+      "--trainer=" + run.trainer,
+      "--mesh=" + to_string(run.how.mesh),
+      "--microbatches=" + std::to_string(run.how.microbatches),
+      "--schedule=" + to_string(run.how.schedule),
+      "--recipe=" + golden.recipe_path,
+      "--steps=" + std::to_string(run.steps),
+      "--trace=" + trace_path};
+  const auto command = mpirun_command(run.how.mesh.size(), program);
+  const ChildResult child = run_child(command, kMpiDeadline);
+  if (child.timed_out) {
+    throw std::runtime_error(
+        fmt::format("mpirun did not end within {} s: {}", kMpiDeadline.count(), child.errors));
+  }
+  if (child.status != 0) {
+    throw std::runtime_error(
+        fmt::format("mpirun ended with status {}: {}", child.status, child.errors));
+  }
+  return load_trace(trace_path);
+}
+
+Trace trace_of(const GoldenRecipe& golden, const GoldenCase& run) {
+  if (run.transport == "sim") return simulated_trace(golden, run);
+  if (run.transport == "mpi") return mpi_trace(golden, run);
+  return trace_on_one_rank(golden, run.steps, 1);
+}
+
+void print_heading() {
+  fmt::print("{:<10} {:<24} {:>5}  {:<9} {:<12} {:<8} {:>12} {:>5}  {}\n", "recipe", "mesh",
+             "ranks", "transport", "trainer", "schedule", "microbatches", "steps", "same bits");
+}
+
+void print_row(const GoldenRecipe& golden, const GoldenResult& result) {
+  const Parallelism& how = result.run.how;
+  fmt::print("{:<10} {:<24} {:>5}  {:<9} {:<12} {:<8} {:>12} {:>5}  {}\n", golden.name,
+             to_string(how.mesh), how.mesh.size(), result.run.transport, result.run.trainer,
+             how.mesh.pp > 1 ? to_string(how.schedule) : "-", how.microbatches, result.run.steps,
+             result.same_bits() ? "yes" : "NO: " + result.difference);
+  std::fflush(stdout);
+}
+
+/// Checks all cases, those in this process on every core, and prints them in order.
+void check_all(const GoldenRecipe& golden, const Trace& expected,
+               const std::vector<GoldenCase>& cases, std::vector<GoldenResult>& results) {
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < cases.size(); i = next++) {
+      // An mpirun job has the machine to itself: it has as many processes as ranks.
+      if (cases[i].transport != "mpi") results[i] = check_case(golden, expected, cases[i]);
+    }
+  };
+  std::vector<std::future<void>> workers;
+  for (unsigned w = 0; w < std::max(1U, std::thread::hardware_concurrency()); ++w) {
+    workers.push_back(std::async(std::launch::async, work));
+  }
+  for (std::future<void>& worker : workers) worker.get();
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (cases[i].transport == "mpi") results[i] = check_case(golden, expected, cases[i]);
+    print_row(golden, results[i]);
+  }
+}
+
+nlohmann::ordered_json json_of(const GoldenRecipe& golden, const Trace& expected,
+                               const std::vector<GoldenResult>& results) {
+  const auto same = std::count_if(results.begin(), results.end(),
+                                  [](const GoldenResult& result) { return result.same_bits(); });
+  std::set<std::string> meshes;
+  std::set<std::string> transports;
+  for (const GoldenResult& result : results) {
+    meshes.insert(to_string(result.run.how.mesh));
+    transports.insert(result.run.transport);
+  }
+  nlohmann::ordered_json json;
+  json["name"] = golden.name;
+  json["runs"] = results.size();
+  json["same_bits"] = same;
+  json["meshes"] = meshes;
+  json["transports"] = transports;
+  json["curve"] = nlohmann::ordered_json::array();
+  for (const TraceStep& step : expected.steps) {
+    json["curve"].push_back({static_cast<double>(step.step), static_cast<double>(step.loss)});
+  }
+  return json;
+}
+
+}  // namespace
+
+GoldenResult check_case(const GoldenRecipe& golden, const Trace& expected, const GoldenCase& run) {
+  GoldenResult result{run, ""};
+  try {
+    const auto difference = compare_prefix(expected, trace_of(golden, run));
+    if (difference) result.difference = to_string(*difference);
+  } catch (const EnvironmentError&) {
+    throw;
+  } catch (const std::exception& e) {
+    result.difference = e.what();
+  }
+  return result;
+}
+
+int check_goldens(const GoldenCheckOptions& options) {
+  const std::vector<GoldenRecipe> goldens = golden_recipes(options.golden_dir, options.recipe);
+  if (!options.json_path.empty()) require_writable(options.json_path);
+  std::vector<Trace> expected;
+  for (const GoldenRecipe& golden : goldens) {
+    if (!fs::exists(golden.trace_path)) {
+      throw UsageError(
+          fmt::format("recipe '{}' has no golden '{}'", golden.name, golden.trace_path),
+          "meshparity-golden record --reason \"a new recipe\"");
+    }
+    expected.push_back(load_trace(golden.trace_path));
+  }
+  print_heading();
+  nlohmann::ordered_json json;
+  json["recipes"] = nlohmann::ordered_json::array();
+  std::size_t runs = 0;
+  std::string first_difference;
+  for (std::size_t g = 0; g < goldens.size(); ++g) {
+    const auto cases = golden_cases(goldens[g], options.with_sim, options.with_mpi);
+    std::vector<GoldenResult> results(cases.size());
+    check_all(goldens[g], expected[g], cases, results);
+    json["recipes"].push_back(json_of(goldens[g], expected[g], results));
+    runs += results.size();
+    for (const GoldenResult& result : results) {
+      if (result.same_bits() || !first_difference.empty()) continue;
+      first_difference =
+          fmt::format("recipe {}, mesh {} ({}): {}", goldens[g].name,
+                      to_string(result.run.how.mesh), result.run.transport, result.difference);
+    }
+  }
+  if (!options.json_path.empty()) write_file(options.json_path, json.dump(2) + "\n");
+  if (!first_difference.empty()) {
+    fmt::print("first difference: {}\n", first_difference);
+    return kProofFailed;
+  }
+  fmt::print("{} runs of {} recipes: every one has its golden's bits\n", runs, goldens.size());
+  return kSuccess;
+}
+
+}  // namespace meshparity

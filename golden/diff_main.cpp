@@ -1,7 +1,0 @@
-#include "golden/diff_command.h"
-#include "golden/program.h"
-
-int main(int argc, char** argv) {
-  return meshparity::run_program(
-      [&] { return meshparity::diff_command(meshparity::arguments_of(argc, argv)); });
-}

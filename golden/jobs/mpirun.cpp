@@ -1,0 +1,16 @@
+#include "golden/jobs/mpirun.h"
+
+#include <unistd.h>
+
+namespace meshparity {
+
+std::vector<std::string> mpirun_command(std::size_t ranks,
+                                        const std::vector<std::string>& program) {
+  std::vector<std::string> command = {"mpirun", "--oversubscribe"};
+  if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
+  command.insert(command.end(), {"-n", std::to_string(ranks)});
+  command.insert(command.end(), program.begin(), program.end());
+  return command;
+}
+
+}  // namespace meshparity

@@ -1,0 +1,114 @@
+#include "golden/jobs/training_job.h"
+
+#include <algorithm>
+
+#include "model/model.h"
+#include "model/train_single.h"
+#include "parallel/transport/sim/comm_sim.h"
+#include "parallel/gather.h"
+
+namespace meshparity {
+namespace {
+
+/// The parameters of a rank that holds everything.
+std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shards, Gathered what) {
+  std::vector<std::vector<float>> whole;
+  for (const ShardView& view : shards) {
+    const std::span<const float> from = what == Gathered::values ? view.values : view.gradient;
+    whole.emplace_back(from.begin(), from.end());
+  }
+  return whole;
+}
+
+/// Takes part in gathering on every rank, and tells the sinks on rank 0.
+class Observer final : public StepObserver {
+ public:
+  /// `world` is null where there is no communication.
+  Observer(const TrainingJob& job, const TrainingSinks& sinks, Comm* world)
+      : specs_(parameters_of(job.recipe, job.corpus)),
+        steps_(job.recipe.steps),
+        sinks_(sinks),
+        world_(world),
+        is_root_(world == nullptr || world->rank() == 0) {}
+
+  bool wants_statistics() const override { return sinks_.statistics; }
+
+  void step(const StepView& view) override {
+    if (sinks_.tensors) {
+      const StepTensors tensors{view.step, view.loss, gather(view.shards, Gathered::values),
+                                gather(view.shards, Gathered::gradients)};
+      if (is_root_) sinks_.tensors(tensors);
+    }
+    if (sinks_.step && is_root_) {
+      sinks_.step({view.step, view.loss, view.gradient_norm, view.digest});
+    }
+  }
+
+  void finished(std::span<const ShardView> shards) override {
+    const std::uint64_t digest = sinks_.statistics ? digest_of_all(shards) : 0;
+    if (sinks_.end && is_root_) sinks_.end({steps_, digest});
+    if (!sinks_.parameters) return;
+    std::vector<std::vector<float>> parameters = gather(shards, Gathered::values);
+    if (is_root_) sinks_.parameters(std::move(parameters));
+  }
+
+ private:
+  std::vector<std::vector<float>> gather(std::span<const ShardView> shards, Gathered what) {
+    if (world_ == nullptr) return copy_parameters(shards, what);
+    return gather_parameters(specs_, shards, what, *world_);
+  }
+
+  std::uint64_t digest_of_all(std::span<const ShardView> shards) {
+    std::uint64_t digest = 0;
+    for (const ShardView& view : shards) {
+      if (view.counted) digest += digest_of(*view.shard, view.values);
+    }
+    if (world_ != nullptr) world_->all_reduce_integers({&digest, 1});
+    return digest;
+  }
+
+  std::vector<ParameterSpec> specs_;
+  std::size_t steps_;
+  const TrainingSinks& sinks_;
+  Comm* world_;
+  bool is_root_;
+};
+
+}  // namespace
+
+std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& corpus) {
+  return parameters_of(model_layers(recipe, corpus.vocabulary()));
+}
+
+void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
+  Observer observer(job, sinks, nullptr);
+  train_single({job.recipe, job.corpus, job.initial, observer});
+}
+
+void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world) {
+  const NamedTrainer trainer =
+      job.trainer.empty() ? trainer_for(job.how.mesh) : trainer_named(job.trainer, job.how.mesh);
+  Observer observer(job, sinks, &world);
+  trainer.train({job.recipe, job.corpus, job.initial, observer}, job.how, world);
+}
+
+void train_simulated(const TrainingJob& job, const TrainingSinks& sinks, std::uint64_t seed) {
+  SimOptions options;
+  options.ranks = job.how.mesh.size();
+  options.seed = seed;
+  run_simulated(options, [&](Comm& world) { train_on(job, sinks, world); });
+}
+
+Trace traced(const TraceHeader& header, const std::function<void(const TrainingSinks&)>& run) {
+  Trace trace{header, {}, {}};
+  TrainingSinks sinks;
+  sinks.statistics = true;
+  sinks.step = [&](const TraceStep& step) {
+    if (is_recorded(step.step, header.every, header.recipe.steps)) trace.steps.push_back(step);
+  };
+  sinks.end = [&](const TraceEnd& end) { trace.end = end; };
+  run(sinks);
+  return trace;
+}
+
+}  // namespace meshparity

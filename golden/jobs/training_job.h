@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "golden/files/trace_file.h"
+#include "model/training.h"
+#include "parallel/transport/comm.h"
+#include "parallel/train.h"
+
+/// Runs a trainer and brings what it does to rank 0.
+namespace meshparity {
+
+/// What is trained, and how.
+struct TrainingJob {
+  const Recipe& recipe;
+  const Corpus& corpus;
+  const ParameterSource& initial;
+  Parallelism how;
+  std::string trainer;  ///< its name; empty: the one that goes with the mesh
+};
+
+/// Every tensor of a step, whole, in the order of the model's parameters.
+struct StepTensors {
+  std::size_t step = 0;
+  float loss = 0;
+  std::vector<std::vector<float>> parameters;  ///< before the update
+  std::vector<std::vector<float>> gradients;
+};
+
+/// What rank 0 is told; anything left empty is not gathered. The same on every rank.
+struct TrainingSinks {
+  /// Without `statistics`, norm and digest are 0.
+  std::function<void(const TraceStep&)> step;
+  bool statistics = false;
+  std::function<void(const StepTensors&)> tensors;
+  /// After the last update. The digest is 0 without `statistics`.
+  std::function<void(const TraceEnd&)> end;
+  std::function<void(std::vector<std::vector<float>>)> parameters;
+};
+
+/// The model's parameters, in order.
+std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& corpus);
+
+/// train_single: this process alone, no communication.
+void train_alone(const TrainingJob& job, const TrainingSinks& sinks);
+
+/// Collective: this process is one rank of `world`. Sinks are called on rank 0.
+void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world);
+
+/// A whole world in this process. Throws as `run_simulated` does.
+void train_simulated(const TrainingJob& job, const TrainingSinks& sinks, std::uint64_t seed);
+
+/// The trace of a run, which is given the sinks to feed. Keeps the steps that `header.every` names.
+Trace traced(const TraceHeader& header, const std::function<void(const TrainingSinks&)>& run);
+
+}  // namespace meshparity

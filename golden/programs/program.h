@@ -1,0 +1,50 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "golden/jobs/exit_status.h"
+
+/// What the command-line programs have in common.
+namespace meshparity {
+
+/// What a user is told about an error, and the exit status that goes with it.
+struct ErrorReport {
+  std::string text;  ///< "error: ..." and, with a hint, "try: ...", each line ended
+  ExitStatus status = kBadUsage;
+};
+ErrorReport describe_error(const std::exception_ptr& error);
+
+/// Thrown by `parse_arguments` for --help and --version: print `what()` and end with success.
+class PrintAndExit : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Lets `app` read the arguments (without the program's name). An option's value may begin with
+/// "-", so that a negative number is judged as a value. Throws UsageError for what `app` refuses.
+void parse_arguments(CLI::App& app, const std::vector<std::string>& arguments);
+
+/// The arguments of main, without the program's name.
+std::vector<std::string> arguments_of(int argc, char** argv);
+
+/// Runs a program's body; prints what it throws.
+template <typename Body>
+int run_program(Body body) {
+  try {
+    return body();
+  } catch (const PrintAndExit& text) {
+    std::fputs(text.what(), stdout);
+    return kSuccess;
+  } catch (...) {
+    const ErrorReport report = describe_error(std::current_exception());
+    std::fputs(report.text.c_str(), stderr);
+    return report.status;
+  }
+}
+
+}  // namespace meshparity

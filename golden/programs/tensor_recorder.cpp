@@ -1,0 +1,76 @@
+#include "golden/programs/tensor_recorder.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "golden/files/file_io.h"
+#include "golden/files/model_file.h"
+#include "golden/files/number_text.h"
+#include "golden/files/safetensors.h"
+#include "model/error.h"
+
+namespace meshparity {
+namespace {
+
+std::string step_path(const std::string& directory, std::size_t step) {
+  return (std::filesystem::path(directory) / fmt::format("step-{:06}.safetensors", step)).string();
+}
+
+}  // namespace
+
+void require_recordable(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (!fs::exists(directory, error)) {
+    require_writable(fs::path(directory).lexically_normal().string());  // a name like any other
+    return;
+  }
+  if (!fs::is_directory(directory, error)) {
+    throw UsageError(fmt::format("--record-tensors '{}' is not a directory", directory),
+                     "name a directory");
+  }
+  require_writable(step_path(directory, 0));
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.ends_with(".safetensors")) {
+      throw UsageError(fmt::format("--record-tensors '{}' already holds {}", directory, name),
+                       "name another directory, or remove its files");
+    }
+  }
+}
+
+TensorRecorder::TensorRecorder(std::string directory, const Recipe& recipe, const Corpus& corpus)
+    : directory_(std::move(directory)),
+      recipe_(recipe),
+      corpus_(corpus),
+      specs_(parameters_of(recipe, corpus)) {
+  std::error_code error;
+  std::filesystem::create_directory(directory_, error);
+  if (error) {
+    throw EnvironmentError(
+        fmt::format("creating directory '{}' failed: {}", directory_, error.message()));
+  }
+}
+
+void TensorRecorder::record(const StepTensors& tensors) const {
+  std::vector<Token> tokens(recipe_.batch * recipe_.context);
+  std::vector<Token> targets(recipe_.batch);
+  corpus_.draw(Corpus::Split::training, recipe_.seed, tensors.step, 0, tokens, targets);
+  TensorFile file;
+  file.metadata = {{"step", std::to_string(tensors.step)},
+                   {"loss", hex_text(static_cast<double>(tensors.loss))}};
+  file.tensors.push_back({"batch.tokens", {recipe_.batch, recipe_.context}, std::move(tokens)});
+  file.tensors.push_back({"batch.targets", {recipe_.batch}, std::move(targets)});
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    file.tensors.push_back(
+        stored_parameter("param/" + specs_[i].name, specs_[i], tensors.parameters[i]));
+  }
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    file.tensors.push_back(
+        stored_parameter("grad/" + specs_[i].name, specs_[i], tensors.gradients[i]));
+  }
+  save_safetensors(step_path(directory_, tensors.step), file);
+}
+
+}  // namespace meshparity

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "golden/jobs/training_job.h"
+#include "model/corpus.h"
+#include "model/parameter.h"
+#include "model/recipe.h"
+
+namespace meshparity {
+
+/// Throws UsageError unless `directory` can be created or is writable and holds no recorded step:
+/// steps of two runs must not mix. Leaves nothing behind.
+void require_recordable(const std::string& directory);
+
+/// Writes each step to `<directory>/step-000000.safetensors`: `batch.tokens` (batch, context),
+/// `batch.targets` (batch), then `param/<name>` before the update and `grad/<name>` for every
+/// parameter; metadata `step` and `loss` (hexadecimal).
+class TensorRecorder {
+ public:
+  /// Creates the directory if it is missing. `recipe` and `corpus` must outlive the recorder.
+  TensorRecorder(std::string directory, const Recipe& recipe, const Corpus& corpus);
+
+  void record(const StepTensors& tensors) const;
+
+ private:
+  std::string directory_;
+  const Recipe& recipe_;
+  const Corpus& corpus_;
+  std::vector<ParameterSpec> specs_;
+};
+
+}  // namespace meshparity

@@ -1,0 +1,234 @@
+#include "golden/programs/train_command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "golden/files/file_io.h"
+#include "golden/programs/launch.h"
+#include "golden/files/model_file.h"
+#include "golden/programs/program.h"
+#include "golden/programs/progress.h"
+#include "golden/programs/tensor_recorder.h"
+#include "golden/programs/train_inputs.h"
+#include "golden/programs/train_options.h"
+#include "golden/jobs/training_job.h"
+#include "model/error.h"
+#include "model/sample.h"
+
+namespace meshparity {
+namespace {
+
+constexpr std::size_t kMostSimulatedRanks = 1024;  // each has a stack
+
+bool runs_on_mpi(const TrainOptions& options, const Launch& launch) {
+  return launch.world() != nullptr && options.transport != Transport::sim;
+}
+
+/// Decides from the command line alone whether the mesh fits. Throws UsageError.
+void require_fitting_world(const TrainOptions& options, const Launch& launch) {
+  const std::size_t ranks = options.how.mesh.size();
+  if (runs_on_mpi(options, launch)) {
+    require_world_size(options.how.mesh, launch.size());
+  } else if (launch.size() > 1) {
+    throw UsageError(fmt::format("--transport sim runs all ranks in one process, but mpirun "
+                                 "started {}",
+                                 launch.size()),
+                     "leave out mpirun, or --transport sim");
+  } else if (ranks > kMostSimulatedRanks) {
+    throw UsageError(fmt::format("mesh {} needs {} simulated ranks, the limit is {}",
+                                 to_string(options.how.mesh), ranks, kMostSimulatedRanks),
+                     "use a smaller mesh, or mpirun");
+  }
+}
+
+/// An output was checked before training, so what fails now is the machine's doing. Every rank
+/// would otherwise take a UsageError for one that all ranks have.
+template <typename Write>
+void writing(Write write) {
+  try {
+    write();
+  } catch (const UsageError& e) {
+    throw EnvironmentError(e.what());
+  }
+}
+
+/// One training run: what rank 0 writes down while it goes on.
+class Run {
+ public:
+  Run(const TrainOptions& options, const TrainInputs& inputs, bool is_root)
+      : options_(options), inputs_(inputs) {
+    const bool wants_model =
+        !options.save_path.empty() || options.samples > 0 || options.validation_batches > 0;
+    sinks_.statistics = !options.trace_path.empty();
+    if (!options.tensors_path.empty()) {
+      if (is_root) {
+        recorder_ =
+            std::make_unique<TensorRecorder>(options.tensors_path, inputs.recipe, *inputs.corpus);
+      }
+      sinks_.tensors = [this](const StepTensors& t) { writing([&] { recorder_->record(t); }); };
+    }
+    if (wants_model) {
+      sinks_.parameters = [this](std::vector<std::vector<float>> p) { parameters_ = std::move(p); };
+    }
+    if (!is_root) return;
+    if (sinks_.statistics) begin_trace();
+    if (!options.quiet) progress_ = std::make_unique<Progress>(inputs.recipe.steps);
+    sinks_.step = [this](const TraceStep& step) { on_step(step); };
+    sinks_.end = [this](const TraceEnd& end) {
+      if (trace_) trace_->write(line_of(end));
+    };
+  }
+
+  const TrainingSinks& sinks() const { return sinks_; }
+
+  /// Rank 0, after training: everything appears under its name.
+  void finish() {
+    progress_.reset();
+    if (!options_.save_path.empty()) {
+      save_safetensors(options_.save_path,
+                       model_file(inputs_.recipe, *inputs_.corpus, inputs_.corpus_sha256,
+                                  parameters_of(inputs_.recipe, *inputs_.corpus), parameters_));
+    }
+    if (trace_) trace_->commit();
+  }
+
+  /// The trained parameters, for `Generator`.
+  const std::vector<std::vector<float>>& parameters() const { return parameters_; }
+
+ private:
+  void begin_trace() {
+    trace_ = std::make_unique<AtomicFile>(options_.trace_path);
+    TraceHeader header = header_of(inputs_.recipe, inputs_.corpus_sha256);
+    header.native = options_.how.reduction == Reduction::native;
+    trace_->write(line_of(header));
+  }
+
+  void on_step(const TraceStep& step) {
+    if (trace_) trace_->write(line_of(step));
+    if (progress_) progress_->step(step.step, step.loss);
+  }
+
+  const TrainOptions& options_;
+  const TrainInputs& inputs_;
+  TrainingSinks sinks_;
+  std::unique_ptr<AtomicFile> trace_;
+  std::unique_ptr<TensorRecorder> recorder_;
+  std::unique_ptr<Progress> progress_;
+  std::vector<std::vector<float>> parameters_;
+};
+
+/// Whole parameters as a source.
+class TrainedParameters final : public ParameterSource {
+ public:
+  TrainedParameters(std::vector<ParameterSpec> specs, const std::vector<std::vector<float>>& values)
+      : specs_(std::move(specs)), values_(values) {}
+
+  void fill(const Shard& shard, std::span<float> values) const override {
+    for (std::size_t p = 0; p < specs_.size(); ++p) {
+      if (specs_[p].name != shard.spec.name) continue;
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        values[i] = values_[p][shard.global_index(i)];
+      }
+    }
+  }
+
+ private:
+  std::vector<ParameterSpec> specs_;
+  const std::vector<std::vector<float>>& values_;
+};
+
+void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
+           const Launch& launch, const TrainingSinks& sinks) {
+  const bool alone = options.trainer == "train_single";
+  const TrainingJob job{inputs.recipe, *inputs.corpus, initial, options.how,
+                        alone ? "" : options.trainer};
+  const bool plain = options.fits_train_single() && job.trainer.empty();
+  if (runs_on_mpi(options, launch)) {
+    train_on(job, sinks, *launch.world());
+  } else if (alone || plain) {
+    train_alone(job, sinks);
+  } else {
+    train_simulated(job, sinks, options.sim_seed);
+  }
+}
+
+/// Rank 0: what was asked of the trained or loaded model.
+void use_model(const TrainOptions& options, const TrainInputs& inputs,
+               const ParameterSource& parameters) {
+  if (options.samples == 0 && options.validation_batches == 0) return;
+  Generator generator(inputs.recipe, *inputs.corpus, parameters);
+  if (options.validation_batches > 0) {
+    fmt::print("validation loss {:.4f} ({} batches)\n",
+               generator.validate(options.validation_batches), options.validation_batches);
+  }
+  for (std::uint64_t i = 0; i < options.samples; ++i) fmt::print("{}\n", generator.sample(i));
+  if (std::fflush(stdout) != 0) throw EnvironmentError("standard output cannot be written");
+}
+
+void train_and_use(const TrainOptions& options, const TrainInputs& inputs, const Launch& launch) {
+  const bool is_root = launch.rank() == 0;
+  const RandomParameters random(inputs.recipe.seed, inputs.recipe.init_scale);
+  const ParameterSource& initial =
+      inputs.model ? static_cast<const ParameterSource&>(*inputs.model) : random;
+  if (!inputs.trains) {
+    if (is_root) writing([&] { use_model(options, inputs, initial); });
+    return;
+  }
+  Run run(options, inputs, is_root);
+  train(options, inputs, initial, launch, run.sinks());
+  if (!is_root) return;
+  writing([&] {
+    run.finish();
+    use_model(options, inputs,
+              TrainedParameters(parameters_of(inputs.recipe, *inputs.corpus), run.parameters()));
+  });
+}
+
+int run_command(const std::vector<std::string>& arguments, Launch& launch) {
+  TrainOptions options;
+  try {
+    options = parse_train_options(arguments);
+    if (options.transport == Transport::mpi) launch.require_mpi();
+    require_fitting_world(options, launch);
+  } catch (const PrintAndExit& text) {
+    if (launch.rank() == 0) fmt::print("{}", text.what());
+    return kSuccess;
+  } catch (...) {
+    // The command line is the same on all ranks: no need to talk about it.
+    const ErrorReport report = describe_error(std::current_exception());
+    if (launch.rank() == 0) std::fputs(report.text.c_str(), stderr);
+    return report.status;
+  }
+
+  // Files may differ between ranks on different machines.
+  TrainInputs inputs;
+  std::exception_ptr error;
+  try {
+    inputs = read_train_inputs(options);
+    if (launch.rank() == 0) require_outputs(options, inputs.recipe);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (const int status = launch.agree(error); status != kSuccess) return status;
+
+  try {
+    train_and_use(options, inputs, launch);
+  } catch (const UsageError&) {
+    return launch.agree(std::current_exception());  // training diverged: every rank has seen it
+  } catch (const std::exception&) {
+    launch.abort(std::current_exception());
+  }
+  if (launch.rank() != 0) launch.wait_for_root();
+  return kSuccess;
+}
+
+}  // namespace
+
+int train_command(const std::vector<std::string>& arguments) {
+  Launch launch;
+  return run_command(arguments, launch);
+}
+
+}  // namespace meshparity

@@ -1,0 +1,197 @@
+#include "golden/programs/train_options.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+
+#include "golden/files/number_text.h"
+#include "golden/programs/program.h"
+#include "golden/files/recipe_file.h"
+#include "model/error.h"
+
+namespace meshparity {
+namespace {
+
+constexpr const char* kDescription =
+    "Trains the character model of a recipe: on one rank, on a simulated world in this process, "
+    "or\n"
+    "as one rank of an mpirun job. The mesh, the transport and the schedule never change a bit.";
+
+constexpr const char* kFooter =
+    R"(Without --load, parameters start at random. With --load they start as
+saved, and what --recipe and the flags do not say comes from the saved model's recipe. With --load
+and --sample or --validate but no --steps flag, nothing is trained; sampling needs no --data then.
+
+Exit status: 0 done, 1 a proof failed, 2 bad usage or input, 3 the environment failed.
+
+  meshparity-train --data names.txt --steps 2000 --save model.safetensors
+  meshparity-train --load model.safetensors --sample 10
+  meshparity-train --data names.txt --mesh tp=2,pp=2 --transport sim --trace loss.trace
+  mpirun -n 12 meshparity-train --data names.txt --mesh dp=2,tp=2,pp=3)";
+
+/// Every option's text as it was typed, by name: numbers are read by the project's own parsers,
+/// whose errors name the value.
+using Texts = std::map<std::string, std::string>;
+
+void add_text(CLI::App& app, Texts& texts, const std::string& name, const std::string& help,
+              const std::string& type, const std::string& group) {
+  app.add_option("--" + name, texts[name], help)->type_name(type)->group(group);
+}
+
+void add_options(CLI::App& app, Texts& texts) {
+  const std::string how = "How it is trained (changes no bit)";
+  add_text(app, texts, "mesh", "ranks on each axis, e.g. dp=2,fsdp=2,tp=2,pp=3", "MESH", how);
+  add_text(app, texts, "transport",
+           "mpi or sim (a simulated world in this process); default: mpi under mpirun, otherwise\n"
+           "one rank, or sim for a larger mesh",
+           "NAME", how);
+  add_text(app, texts, "trainer",
+           "train_single, train_dp, train_fsdp, train_tp, train_pp or train_mesh; default: the\n"
+           "one of the mesh's only axis, or train_mesh",
+           "NAME", how);
+  add_text(app, texts, "microbatches", "parts in which a batch passes (default 1)", "N", how);
+  add_text(app, texts, "schedule", "of a pipeline: gpipe or 1f1b (default)", "NAME", how);
+  add_text(app, texts, "reduction",
+           "canonical (default), or native: the transport's own sums, whose bits differ", "NAME",
+           how);
+  add_text(app, texts, "sim-seed", "of a simulated world's scheduler (default 0)", "N", how);
+
+  const std::string what = "What is trained";
+  add_text(app, texts, "recipe", "file of 'key = value' lines; the flags below override it", "FILE",
+           what);
+  const Recipe defaults;
+  for (const RecipeField& field : recipe_fields()) {
+    const bool is_data = field.key == "data";
+    const std::string help = is_data
+                                 ? std::string(field.help)
+                                 : fmt::format("{} (default {})", field.help, field.text(defaults));
+    add_text(app, texts, std::string(field.key), help, is_data ? "FILE" : "NUMBER", what);
+  }
+
+  const std::string files = "Results";
+  add_text(app, texts, "trace", "write step, loss, gradient norm and digest as JSON lines", "FILE",
+           files);
+  add_text(app, texts, "record-tensors",
+           "write step-000000.safetensors, ...: the batch, every parameter before the update and\n"
+           "every gradient",
+           "DIR", files);
+  add_text(app, texts, "save", "write the trained model (safetensors)", "FILE", files);
+  add_text(app, texts, "load", "start from a saved model", "FILE", files);
+  add_text(app, texts, "sample", "print N sampled documents, one a line", "N", files);
+  add_text(app, texts, "validate", "print the mean loss over N batches of validation rows", "N",
+           files);
+}
+
+template <typename Read>
+auto reading(const std::string& name, const std::string& text, Read read) {
+  try {
+    return read(text);
+  } catch (const UsageError& e) {
+    throw UsageError(fmt::format("--{}: {}", name, e.what()), e.hint());
+  }
+}
+
+/// The number of an option; `absent` if it was not given.
+std::uint64_t number(const CLI::App& app, const Texts& texts, const std::string& name,
+                     std::uint64_t absent, std::uint64_t least) {
+  if (app.count("--" + name) == 0) return absent;
+  const std::uint64_t value = reading(name, texts.at(name), parse_whole);
+  if (value < least) {
+    throw UsageError(fmt::format("--{}: '{}' is too small", name, texts.at(name)),
+                     fmt::format("--{} {} or more", name, least));
+  }
+  return value;
+}
+
+std::size_t choice(const std::string& name, const std::string& text,
+                   const std::vector<std::string>& choices) {
+  const auto found = std::find(choices.begin(), choices.end(), text);
+  if (found == choices.end()) {
+    throw UsageError(fmt::format("--{}: unknown value '{}'", name, text),
+                     fmt::format("--{} {}", name, fmt::join(choices, " or ")));
+  }
+  return static_cast<std::size_t>(found - choices.begin());
+}
+
+/// Checks what `trainer_named` does not know.
+void require_trainer(const TrainOptions& options) {
+  if (options.trainer.empty()) return;
+  if (options.trainer != "train_single") {
+    reading("trainer", options.trainer,
+            [&](const std::string& name) { return trainer_named(name, options.how.mesh); });
+    return;
+  }
+  if (options.fits_train_single()) return;
+  throw UsageError(
+      "--trainer: 'train_single' runs on one rank, with one microbatch and no transport",
+      "leave out --mesh, --microbatches, --reduction and --transport, or --trainer train_mesh");
+}
+
+}  // namespace
+
+bool TrainOptions::overrides_field(const std::string& key) const {
+  return std::any_of(overrides.begin(), overrides.end(),
+                     [&](const auto& field) { return field.first == key; });
+}
+
+bool TrainOptions::fits_train_single() const {
+  return how.mesh.size() == 1 && how.microbatches == 1 && how.reduction == Reduction::canonical &&
+         !transport;
+}
+
+TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
+  CLI::App app(kDescription, "meshparity-train");
+  app.footer(kFooter);
+  app.set_version_flag("--version", std::string("meshparity-train ") + MESHPARITY_VERSION);
+  Texts texts;
+  add_options(app, texts);
+  TrainOptions options;
+  app.add_flag("--quiet", options.quiet, "no progress")->group("Results");
+  parse_arguments(app, arguments);
+
+  for (const auto& [name, text] : texts) {
+    if (app.count("--" + name) > 0 && text.empty()) {
+      throw UsageError(fmt::format("--{} has an empty value", name), "meshparity-train --help");
+    }
+  }
+  const auto given = [&](const std::string& name) { return app.count("--" + name) > 0; };
+  if (given("mesh")) options.how.mesh = reading("mesh", texts["mesh"], parse_mesh);
+  if (given("schedule")) {
+    options.how.schedule = reading("schedule", texts["schedule"], parse_schedule);
+  }
+  if (given("reduction")) {
+    const std::size_t chosen = choice("reduction", texts["reduction"], {"canonical", "native"});
+    options.how.reduction = chosen == 0 ? Reduction::canonical : Reduction::native;
+  }
+  if (given("transport")) {
+    const std::size_t chosen = choice("transport", texts["transport"], {"mpi", "sim"});
+    options.transport = chosen == 0 ? Transport::mpi : Transport::sim;
+  }
+  options.how.microbatches = number(app, texts, "microbatches", 1, 1);
+  options.samples = number(app, texts, "sample", 0, 1);
+  options.validation_batches = number(app, texts, "validate", 0, 1);
+  options.sim_seed = number(app, texts, "sim-seed", 0, 0);
+  options.trainer = texts["trainer"];
+  options.recipe_path = texts["recipe"];
+  options.trace_path = texts["trace"];
+  options.tensors_path = texts["record-tensors"];
+  options.save_path = texts["save"];
+  options.load_path = texts["load"];
+  Recipe scratch;
+  for (const RecipeField& field : recipe_fields()) {
+    const std::string key(field.key);
+    if (!given(key)) continue;
+    try {
+      set_recipe_field(scratch, key, texts[key]);
+    } catch (const UsageError& e) {
+      throw UsageError("--" + std::string(e.what()), e.hint());
+    }
+    options.overrides.emplace_back(key, texts[key]);
+  }
+  require_trainer(options);
+  return options;
+}
+
+}  // namespace meshparity

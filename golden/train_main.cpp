@@ -1,7 +1,0 @@
-#include "golden/program.h"
-#include "golden/train_command.h"
-
-int main(int argc, char** argv) {
-  return meshparity::run_program(
-      [&] { return meshparity::train_command(meshparity::arguments_of(argc, argv)); });
-}

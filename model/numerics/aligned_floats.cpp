@@ -1,0 +1,46 @@
+#include "model/numerics/aligned_floats.h"
+
+#if __has_include(<sys/mman.h>)
+#include <sys/mman.h>
+#endif
+
+#include <new>
+
+namespace meshparity {
+namespace {
+
+BlockSource* block_source = nullptr;  // of a whole process
+
+bool is_large(std::size_t bytes) { return bytes >= kLargeBlock; }
+
+std::align_val_t alignment_of(std::size_t bytes) {
+  return std::align_val_t{is_large(bytes) ? kLargePage : kCacheLine};
+}
+
+}  // namespace
+
+void take_blocks_from(BlockSource* source) { block_source = source; }
+
+void* allocate_aligned(std::size_t bytes) {
+  if (!is_large(bytes)) return ::operator new(bytes, alignment_of(bytes));
+  if (block_source != nullptr) {
+    if (void* const memory = block_source->take(bytes)) return memory;
+  }
+  const std::size_t whole_pages = (bytes + kLargePage - 1) / kLargePage * kLargePage;
+  void* const memory = ::operator new(whole_pages, alignment_of(bytes));
+#ifdef MADV_HUGEPAGE
+  // A matrix of a few MiB is more small pages than a processor remembers, and a transport that maps
+  // another process's memory does so page by page. It is advice: without it all works as well.
+  (void)madvise(memory, whole_pages, MADV_HUGEPAGE);
+#endif
+  return memory;
+}
+
+void free_aligned(void* memory, std::size_t bytes) noexcept {
+  if (block_source != nullptr && block_source->owns(memory)) {
+    return block_source->give_back(memory, bytes);
+  }
+  ::operator delete(memory, alignment_of(bytes));
+}
+
+}  // namespace meshparity

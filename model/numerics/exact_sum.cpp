@@ -1,0 +1,91 @@
+#include "model/numerics/exact_sum.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace meshparity {
+namespace {
+
+constexpr int kUnitExponent = -298;  // the square of the smallest subnormal float, 2^-149
+constexpr std::uint64_t kWordMask = 0xFFFFFFFFULL;
+
+}  // namespace
+
+void ExactSum::add_squares(std::span<const float> values) {
+  // Squares of one exponent are added up first: 2^16 of them, of 48 bits each, fit into a word.
+  constexpr std::size_t kBlock = 1 << 16;
+  while (!values.empty()) {
+    const std::span<const float> block = values.first(std::min(values.size(), kBlock));
+    std::array<std::uint64_t, 256> sums{};
+    for (const float value : block) {
+      // |value| = significand * 2^exponent with a significand of at most 24 bits.
+      const auto bits = std::bit_cast<std::uint32_t>(value);
+      const std::uint32_t biased = (bits >> 23) & 0xFFU;
+      const std::uint64_t significand = (bits & 0x7FFFFFU) | (biased == 0 ? 0U : 0x800000U);
+      sums[biased] += significand * significand;
+    }
+    for (std::size_t biased = 0; biased < sums.size(); ++biased) {
+      if (sums[biased] == 0) continue;
+      const int exponent = (biased == 0 ? 1 : static_cast<int>(biased)) - 150;
+      add(sums[biased], static_cast<unsigned>(2 * exponent - kUnitExponent));
+    }
+    values = values.subspan(block.size());
+  }
+}
+
+void ExactSum::add(std::uint64_t value, unsigned shift) {
+  const std::size_t word = shift / 32;
+  const unsigned offset = shift % 32;
+  words_[word] += (value << offset) & kWordMask;
+  words_[word + 1] += (value >> (32 - offset)) & kWordMask;
+  if (word + 2 < word_count) words_[word + 2] += value >> 32 >> (32 - offset);
+  if (++pending_ == 0x7FFFFFFFU) carry();
+}
+
+void ExactSum::carry() {
+  for (std::size_t i = 0; i + 1 < word_count; ++i) {
+    words_[i + 1] += words_[i] >> 32;
+    words_[i] &= kWordMask;
+  }
+  pending_ = 0;
+}
+
+double ExactSum::rounded() const {
+  ExactSum sum = *this;
+  sum.carry();
+  std::size_t top = word_count;
+  while (top > 0 && sum.words_[top - 1] == 0) --top;
+  if (top == 0) return 0.0;
+
+  // The upper 64 significant bits, the lowest of them sticky; the conversion to double then rounds
+  // once, to nearest even.
+  const auto word = [&](std::size_t i) { return i < top ? sum.words_[top - 1 - i] : 0; };
+  const auto leading = static_cast<unsigned>(std::countl_zero(word(0)) - 32);
+  const auto bits_below = [&](std::size_t i) {
+    return leading == 0 ? 0 : word(i) >> (32 - leading);
+  };
+  std::uint64_t head = (word(0) << (32 + leading)) | (word(1) << leading) | bits_below(2);
+  bool sticky = (word(2) << leading & kWordMask) != 0;
+  for (std::size_t i = 3; i < top; ++i) sticky = sticky || word(i) != 0;
+  if (sticky) head |= 1;
+  // word(0) is 32 bits at 32 * (top - 1); head's bit 63 is its leading bit.
+  const int head_exponent =
+      kUnitExponent + 32 * static_cast<int>(top - 1) - 32 - static_cast<int>(leading);
+  return std::ldexp(static_cast<double>(head), head_exponent);
+}
+
+void ExactSum::to_words(std::span<std::uint64_t, word_count> words) const {
+  ExactSum sum = *this;
+  sum.carry();
+  for (std::size_t i = 0; i < word_count; ++i) words[i] = sum.words_[i];
+}
+
+ExactSum ExactSum::from_words(std::span<const std::uint64_t, word_count> words) {
+  ExactSum sum;
+  for (std::size_t i = 0; i < word_count; ++i) sum.words_[i] = words[i];
+  sum.carry();
+  return sum;
+}
+
+}  // namespace meshparity

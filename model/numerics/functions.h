@@ -1,0 +1,29 @@
+#pragma once
+
+/// The model's own functions of the mathematical library: fixed sequences of IEEE operations, so
+/// the same bits on every machine (C libraries differ between releases and CPUs). Loops call the
+/// inline versions in inline_functions.h, which are these.
+namespace meshparity {
+
+/// Largest errors in units in the last place, found by trying every float against the C library's
+/// binary64 function (`functions_every_float` in property_tests, which also shows that all four never
+/// fall).
+inline constexpr double exp_max_ulp = 0.5002;
+inline constexpr double log_max_ulp = 0.5001;
+inline constexpr double tanh_max_ulp = 0.5003;
+inline constexpr double erf_max_ulp = 0.5002;
+
+/// e^x. Overflows to +infinity, underflows through the subnormals to +0.
+float portable_exp(float x);
+
+/// Natural logarithm. -infinity at 0, NaN below.
+float portable_log(float x);
+
+/// Hyperbolic tangent. Odd to the last bit; +-1 from |x| = 9.02 on.
+float portable_tanh(float x);
+
+/// The error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. Odd to the last
+/// bit; +-1 from |x| = 3.92 on.
+float portable_erf(float x);
+
+}  // namespace meshparity

@@ -1,0 +1,235 @@
+#pragma once
+
+// The canonical matrix product for one instruction set: cuts it into tiles and brings the operands
+// into an order in which lanes lie side by side. Included by simd_kernels.cpp alone.
+
+#include "model/numerics/kernel_table.h"
+#include "model/numerics/simd_tile.h"
+
+// Compiled once per instruction set: internal linkage keeps the builds apart.
+// NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
+namespace meshparity {
+namespace {
+
+// What packing transposes at once: a power of two.
+constexpr std::size_t kPackedRows = kTileRows > 4 ? 8 : kTileRows;
+static_assert(kTileRows <= kPackedRows && kPackedRows <= kLanes);
+
+// Packing copies an operand to read it faster. From here on it pays, by measurement.
+constexpr std::size_t kPackRightRows = 64;
+constexpr std::size_t kPackLeftColumns = 64;
+constexpr std::size_t kPackElements = 1 << 15;
+// So many rows make tiles of at least kLeastPackingRows.
+static_assert(kPackRightRows >= kTileRows * (kTileRows - 1));
+
+/// (a0 b0 a1 b1 ...): its lower half into a, its upper half into b.
+template <std::size_t... Lane>
+[[gnu::always_inline]] inline void interleave(Vector& a, Vector& b,
+                                              std::index_sequence<Lane...> /*all*/) {
+  const Vector lower = __builtin_shufflevector(a, b, (Lane / 2 + Lane % 2 * kLanes)...);
+  b = __builtin_shufflevector(a, b, (Lane / 2 + kLanes / 2 + Lane % 2 * kLanes)...);
+  a = lower;
+}
+
+/// Transposes Rows x kLanes values: packed[t * stride + i] = rows[i][first + t].
+template <std::size_t Rows>
+[[gnu::always_inline]] inline void transpose_block(const float* const (&rows)[Rows],
+                                                   std::size_t first, float* packed,
+                                                   std::size_t stride) {
+  Vector vector[Rows];
+  MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows; ++i) vector[i] = load(rows[i] + first);
+  // Each round is a perfect shuffle of all values; after log2(Rows) of them, those of one term lie
+  // side by side.
+  MESHPARITY_UNROLL for (std::size_t round = 1; round < Rows; round *= 2) {
+    Vector next[Rows];
+    MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows / 2; ++i) {
+      next[2 * i] = vector[i];
+      next[2 * i + 1] = vector[i + Rows / 2];
+      interleave(next[2 * i], next[2 * i + 1], std::make_index_sequence<kLanes>());
+    }
+    MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows; ++i) vector[i] = next[i];
+  }
+  MESHPARITY_UNROLL for (std::size_t t = 0; t < kLanes; ++t) {
+    constexpr std::size_t kTerms = kLanes / Rows;  // in a vector
+    const auto* const term = reinterpret_cast<const float*>(&vector[t / kTerms]);
+    __builtin_memcpy(packed + t * stride, term + t % kTerms * Rows, Rows * sizeof(float));
+  }
+}
+
+/// packed[t * stride + i] = element t of row i, for Rows rows; those beyond `rows` repeat the last.
+/// A stride of fewer than Rows keeps only that many: what overhangs is overwritten by the next
+/// term, and after the last one by whoever owns that memory.
+template <std::size_t Rows>
+void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, std::size_t terms,
+               std::size_t term_stride, float* packed, std::size_t stride) {
+  if (row_stride == 1) {
+    for (std::size_t t = 0; t < terms; ++t) {
+      const float* const from = matrix + t * term_stride;
+      const Vector term = rows < kLanes ? load_first(from, rows) : load(from);
+      __builtin_memcpy(packed + t * stride, &term, Rows * sizeof(float));
+    }
+    return;
+  }
+  const float* row[Rows];
+  for (std::size_t i = 0; i < Rows; ++i) row[i] = matrix + (i < rows ? i : rows - 1) * row_stride;
+  std::size_t t = 0;
+  if (term_stride == 1) {
+    for (; t + kLanes <= terms; t += kLanes) transpose_block(row, t, packed + t * stride, stride);
+  }
+  for (; t < terms; ++t) {
+    for (std::size_t i = 0; i < Rows; ++i) packed[t * stride + i] = row[i][t * term_stride];
+  }
+}
+
+/// One panel of a transposed right matrix, the vectors of columns that start at `first` and
+/// `second`: packed[t * kPanel + lane].
+void transpose_panel(const ProductTask& task, std::size_t first, std::size_t second,
+                     std::size_t vectors, float* packed) {
+  for (std::size_t v = 0; v < vectors; ++v) {
+    const float* const right = task.right + (v == 0 ? first : second) * task.right_column_stride;
+    pack_rows<kLanes>(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
+                      packed + v * kLanes, kPanel);
+  }
+}
+
+/// How the rows are cut into tiles of nearly the same height: a last one of few rows would leave
+/// the processor waiting.
+struct RowTiles {
+  explicit RowTiles(std::size_t rows)
+      : count((rows + kTileRows - 1) / kTileRows), height(rows / count), higher(rows % count) {}
+
+  std::size_t count;
+  std::size_t height;
+  std::size_t higher;  // the first ones have one row more
+};
+
+/// All of the left matrix, tile by tile: packed[t * kTileRows + row].
+void pack_left(const ProductTask& task, const RowTiles& tiles, float* packed) {
+  const float* left = task.left;
+  for (std::size_t i = 0; i < tiles.count; ++i) {
+    const std::size_t rows = tiles.height + (i < tiles.higher ? 1 : 0);
+    pack_rows<kPackedRows>(left, rows, task.left_row_stride, task.terms, task.left_term_stride,
+                           packed, kTileRows);
+    left += rows * task.left_row_stride;
+    packed += task.terms * kTileRows;
+  }
+}
+
+bool packs_right(const ProductTask& task) {
+  return task.rows >= kPackRightRows && task.terms * task.columns >= kPackElements;
+}
+
+bool packs_left(const ProductTask& task) {
+  return task.columns >= kPackLeftColumns && task.rows * task.terms >= kPackElements;
+}
+
+std::size_t product_scratch(const ProductTask& task) {
+  std::size_t floats = kPanel * task.terms;
+  if (packs_left(task)) floats += RowTiles(task.rows).count * task.terms * kTileRows + kLanes;
+  if (task.columns < kLanes) floats += (task.terms + task.rows + 1) * kLanes;
+  return floats;
+}
+
+/// One panel: the tiles below each other, first the higher ones. If it is to be packed, the first
+/// tile does that.
+void compute_panel(TileColumn tiles, const RowTiles& heights, std::size_t vectors) {
+  const std::size_t packed_stride = tiles.left_tile_stride;
+  for (std::size_t done = 0; done < heights.count; done += tiles.count) {
+    const bool higher = done < heights.higher;
+    const std::size_t rows = heights.height + (higher ? 1 : 0);
+    const bool packs = tiles.packed_right != nullptr;
+    tiles.count = packs ? 1 : (higher ? heights.higher : heights.count) - done;
+    tiles.left_tile_stride = packed_stride != 0 ? packed_stride : rows * tiles.left_row_stride;
+    compute(tiles, rows, vectors);
+    tiles.left += tiles.count * tiles.left_tile_stride;
+    tiles.output += tiles.count * rows * tiles.output_row_stride;
+    if (!packs) continue;
+    tiles.right = tiles.packed_right;
+    tiles.right_term_stride = kPanel;
+    tiles.right_second = kLanes;
+    tiles.packed_right = nullptr;
+  }
+}
+
+/// A product of at least kLanes columns.
+void wide_product(const ProductTask& task) {
+  const RowTiles heights(task.rows);
+  const bool pack_right = packs_right(task);
+  const bool transposed = task.right_column_stride != 1;
+  float* const packed_right = task.scratch;
+  TileColumn tiles{};
+  tiles.left = task.left;
+  tiles.left_row_stride = task.left_row_stride;
+  tiles.left_term_stride = task.left_term_stride;
+  tiles.right_term_stride = transposed ? kPanel : task.right_term_stride;
+  tiles.terms = task.terms;
+  tiles.grain = task.grain;
+  tiles.output_row_stride = task.columns;
+  tiles.relu = task.relu;
+  if (packs_left(task)) {
+    float* const packed_left = packed_right + kPanel * task.terms;
+    pack_left(task, heights, packed_left);
+    tiles.left = packed_left;
+    tiles.left_tile_stride = task.terms * kTileRows;
+    tiles.left_row_stride = 1;
+    tiles.left_term_stride = kTileRows;
+  }
+  for (std::size_t column = 0; column < task.columns; column += kPanel) {
+    // A vector that would overhang the last column starts earlier instead, and some elements are
+    // computed twice, to the same bits.
+    const std::size_t last = task.columns - kLanes;
+    const std::size_t first = column < last ? column : last;
+    const std::size_t second = column + kLanes < last ? column + kLanes : last;
+    const std::size_t vectors = column + kLanes < task.columns ? 2 : 1;
+    tiles.output = task.output + first;
+    tiles.output_second = second - first;
+    tiles.bias = task.bias == nullptr ? nullptr : task.bias + first;
+    if (transposed) {
+      transpose_panel(task, first, second, vectors, packed_right);
+      tiles.right = packed_right;
+      tiles.right_second = kLanes;
+    } else {
+      tiles.right = task.right + first;
+      tiles.right_second = second - first;
+    }
+    if (pack_right && !transposed) tiles.packed_right = packed_right;
+    compute_panel(tiles, heights, vectors);
+  }
+}
+
+/// A product of fewer columns: the same with the right matrix padded to kLanes of them.
+void narrow_product(const ProductTask& task) {
+  ProductTask wide = task;
+  float* const right = task.scratch;
+  float* const output = right + task.terms * kLanes;
+  float* const bias = output + task.rows * kLanes;
+  for (std::size_t c = 0; c < kLanes; ++c) {
+    const bool inside = c < task.columns;
+    for (std::size_t t = 0; t < task.terms; ++t) {
+      right[t * kLanes + c] =
+          inside ? task.right[t * task.right_term_stride + c * task.right_column_stride] : 0.0F;
+    }
+    bias[c] = inside && task.bias != nullptr ? task.bias[c] : 0.0F;
+  }
+  wide.right = right;
+  wide.right_term_stride = kLanes;
+  wide.right_column_stride = 1;
+  wide.columns = kLanes;
+  wide.output = output;
+  wide.bias = task.bias == nullptr ? nullptr : bias;
+  wide.scratch = bias + kLanes;
+  wide_product(wide);
+  for (std::size_t r = 0; r < task.rows; ++r) {
+    for (std::size_t c = 0; c < task.columns; ++c) {
+      task.output[r * task.columns + c] = output[r * kLanes + c];
+    }
+  }
+}
+
+void product(const ProductTask& task) {
+  task.columns < kLanes ? narrow_product(task) : wide_product(task);
+}
+
+}  // namespace
+}  // namespace meshparity
+// NOLINTEND(google-build-namespaces, misc-definitions-in-headers)

@@ -1,0 +1,171 @@
+#include "parallel/transport/shared_memory.h"
+
+#ifdef __linux__
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
+
+#include <cstring>
+#include <functional>
+#include <new>
+#include <random>
+#include <string>
+
+#include "parallel/transport/comm.h"
+
+namespace meshparity {
+namespace {
+
+// Addresses cost nothing: more than the memory of a machine that ranks train on.
+constexpr std::size_t kArena = std::size_t{1} << 38;
+
+std::size_t whole_pages(std::size_t bytes) {
+  return (bytes + kLargePage - 1) / kLargePage * kLargePage;
+}
+
+#ifdef __linux__
+
+/// All of the file, from an address on with which a large page begins.
+std::byte* map(int file, int protection) {
+  void* const room = mmap(nullptr, kArena + kLargePage, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return nullptr;
+  const std::size_t skipped = -reinterpret_cast<std::uintptr_t>(room) % kLargePage;
+  auto* const begin = static_cast<std::byte*>(room) + skipped;
+  if (skipped > 0) munmap(room, skipped);
+  munmap(begin + kArena, kLargePage - skipped);
+  if (mmap(begin, kArena, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, file, 0) ==
+      MAP_FAILED) {
+    munmap(begin, kArena);
+    return nullptr;
+  }
+  (void)madvise(begin, kArena, MADV_HUGEPAGE);  // few systems have any for shared memory
+  (void)madvise(begin, kArena, MADV_DONTDUMP);  // most of it is not there
+  return begin;
+}
+
+/// Makes the file as long as the arena. Beyond the limit on files, that would end the process.
+bool stretch(int file) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur < kArena) return false;
+  return ftruncate(file, static_cast<off_t>(kArena)) == 0;
+}
+
+#endif
+
+}  // namespace
+
+#ifdef __linux__
+
+std::unique_ptr<SharedArena> SharedArena::create() {
+  const int file = memfd_create("meshparity", MFD_CLOEXEC);
+  if (file < 0) return nullptr;
+  std::byte* const begin = stretch(file) ? map(file, PROT_READ | PROT_WRITE) : nullptr;
+  if (begin == nullptr) {
+    close(file);
+    return nullptr;
+  }
+  return std::unique_ptr<SharedArena>(new SharedArena(file, begin));
+}
+
+SharedArena::SharedArena(int file, std::byte* begin) : file_(file), begin_(begin) {
+  std::random_device random;
+  address_ = {static_cast<std::uint64_t>(getpid()), static_cast<std::uint64_t>(file),
+              (std::uint64_t{random()} << 32) + random()};
+  std::memcpy(begin_, &address_.token, sizeof(address_.token));
+  free_[kLargePage] = kArena - kLargePage;
+}
+
+SharedArena::~SharedArena() {
+  munmap(begin_, kArena);
+  close(file_);
+}
+
+void SharedArena::give_back(void* memory, std::size_t bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  auto offset = static_cast<std::size_t>(static_cast<std::byte*>(memory) - begin_);
+  std::size_t size = whole_pages(bytes);
+  (void)madvise(memory, size, MADV_REMOVE);  // if not, the pages stay until they are used again
+  const auto next = free_.lower_bound(offset);
+  if (next != free_.end() && next->first == offset + size) size += next->second;
+  if (next != free_.begin()) {
+    const auto previous = std::prev(next);
+    if (previous->first + previous->second == offset) {
+      offset = previous->first;
+      size += previous->second;
+    }
+  }
+  if (next != free_.end() && next->first < offset + size) free_.erase(next);
+  try {
+    free_[offset] = size;
+  } catch (const std::bad_alloc&) {  // then these addresses are lost, but not the memory
+  }
+}
+
+std::unique_ptr<PeerArena> PeerArena::open(const ArenaAddress& address) {
+  const std::string path =
+      "/proc/" + std::to_string(address.process) + "/fd/" + std::to_string(address.file);
+  // That may be another file of another process, one that would keep us waiting.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (file < 0) return nullptr;
+  const bool long_enough = lseek(file, 0, SEEK_END) == static_cast<off_t>(kArena);
+  const std::byte* const begin = long_enough ? map(file, PROT_READ) : nullptr;
+  close(file);
+  if (begin == nullptr) return nullptr;
+  auto arena = std::unique_ptr<PeerArena>(new PeerArena(begin));
+  return std::memcmp(begin, &address.token, sizeof(address.token)) == 0 ? std::move(arena)
+                                                                        : nullptr;
+}
+
+PeerArena::~PeerArena() { munmap(const_cast<std::byte*>(begin_), kArena); }
+
+#else
+
+std::unique_ptr<SharedArena> SharedArena::create() { return nullptr; }
+SharedArena::SharedArena(int file, std::byte* begin) : file_(file), begin_(begin) {}
+SharedArena::~SharedArena() = default;
+void SharedArena::give_back(void* /*memory*/, std::size_t /*bytes*/) noexcept {}
+std::unique_ptr<PeerArena> PeerArena::open(const ArenaAddress& /*address*/) { return nullptr; }
+PeerArena::~PeerArena() = default;
+
+#endif
+
+void* SharedArena::take(std::size_t bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  const std::size_t size = whole_pages(bytes);
+  for (auto block = free_.begin(); block != free_.end(); ++block) {
+    const auto [offset, room] = *block;
+    if (room < size) continue;
+    // The map keeps as many entries as before or one less, so nothing has to be allocated.
+    auto node = free_.extract(block);
+    if (room > size) {
+      node.key() = offset + size;
+      node.mapped() = room - size;
+      free_.insert(std::move(node));
+    }
+    return begin_ + offset;
+  }
+  return nullptr;
+}
+
+bool SharedArena::owns(const void* memory) const noexcept {
+  const auto* const byte = static_cast<const std::byte*>(memory);
+  return std::greater_equal<>()(byte, begin_) && std::less<>()(byte, begin_ + kArena);
+}
+
+std::optional<std::uint64_t> SharedArena::place_of(std::span<const float> values) const {
+  if (!owns(values.data())) return std::nullopt;
+  return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(values.data()) - begin_);
+}
+
+std::span<const float> PeerArena::values(std::uint64_t place, std::uint64_t size) const {
+  if (place > kArena || place % sizeof(float) != 0 || size > (kArena - place) / sizeof(float)) {
+    throw CommError("a loan of " + std::to_string(size) + " values at " + std::to_string(place) +
+                    " does not lie in its owner's memory");
+  }
+  return {reinterpret_cast<const float*>(begin_ + place), size};
+}
+
+}  // namespace meshparity

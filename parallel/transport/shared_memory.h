@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+
+#include "model/numerics/aligned_floats.h"
+
+/// Memory that processes of one machine show each other: a message need not be copied to be read.
+namespace meshparity {
+
+/// How another process finds an arena.
+struct ArenaAddress {
+  std::uint64_t process = 0;
+  std::uint64_t file = 0;
+  std::uint64_t token = 0;  ///< stands at the beginning of the arena: another one has another
+};
+
+/// The large blocks of this process, in a file without a name (memfd_create) that others can map.
+/// It reserves addresses; memory is taken page by page, and given back with the blocks.
+class SharedArena final : public BlockSource {
+ public:
+  /// Null where there is no such file, or too little room for it.
+  static std::unique_ptr<SharedArena> create();
+  ~SharedArena() override;
+  SharedArena(const SharedArena&) = delete;
+  SharedArena& operator=(const SharedArena&) = delete;
+
+  void* take(std::size_t bytes) noexcept override;
+  bool owns(const void* memory) const noexcept override;
+  void give_back(void* memory, std::size_t bytes) noexcept override;
+
+  const ArenaAddress& address() const { return address_; }
+  /// Where values stand in the arena; nothing if they stand elsewhere.
+  std::optional<std::uint64_t> place_of(std::span<const float> values) const;
+
+ private:
+  SharedArena(int file, std::byte* begin);
+
+  int file_;
+  std::byte* begin_;
+  ArenaAddress address_;
+  std::mutex mutex_;
+  std::map<std::size_t, std::size_t> free_;  // offset -> bytes, whole pages, no two side by side
+};
+
+/// The arena of another process, to be read.
+class PeerArena {
+ public:
+  /// Null if this process may not see it, or has another one of that number (in a container).
+  static std::unique_ptr<PeerArena> open(const ArenaAddress& address);
+  ~PeerArena();
+  PeerArena(const PeerArena&) = delete;
+  PeerArena& operator=(const PeerArena&) = delete;
+
+  /// Throws CommError if so many values do not stand at this place.
+  std::span<const float> values(std::uint64_t place, std::uint64_t size) const;
+
+ private:
+  explicit PeerArena(const std::byte* begin) : begin_(begin) {}
+  const std::byte* begin_;
+};
+
+}  // namespace meshparity

@@ -1,0 +1,189 @@
+#include "parallel/transport/sim/fiber.h"
+
+#include <cxxabi.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+// GCC defines __SANITIZE_*__, Clang answers __has_feature.
+#ifdef __has_feature
+#define MESHPARITY_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define MESHPARITY_HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || MESHPARITY_HAS_FEATURE(address_sanitizer)
+#define MESHPARITY_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(__SANITIZE_THREAD__) || MESHPARITY_HAS_FEATURE(thread_sanitizer)
+#define MESHPARITY_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace meshparity {
+namespace {
+
+/// What a thread keeps about exceptions in flight: the two members that the Itanium C++ ABI
+/// (Exception Handling, 2.2.2) lays down.
+struct ExceptionGlobals {
+  void* caught;
+  unsigned int uncaught;
+};
+
+ExceptionGlobals& exception_globals() {
+  return *reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
+}
+
+std::size_t page_bytes() {
+  static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+std::size_t mapped_bytes() { return page_bytes() + Fiber::kStackBytes; }
+
+[[noreturn]] void throw_no_stack() {
+  throw std::system_error(errno, std::generic_category(), "no memory for a fiber's stack");
+}
+
+// Between two fibers: who has switched, and to whom.
+struct Switch {
+  Fiber* from = nullptr;
+  Fiber* to = nullptr;
+};
+thread_local Switch last_switch;
+
+/// ThreadSanitizer's name for the caller.
+void* running_for_sanitizer() {
+#ifdef MESHPARITY_TSAN
+  return __tsan_get_current_fiber();
+#else
+  return nullptr;
+#endif
+}
+
+/// Goes on at `to`; returns when someone goes on at `from`.
+#ifdef MESHPARITY_ASAN
+void swap_contexts(ucontext_t* from, const ucontext_t* to) {
+  // AddressSanitizer's own swapcontext warns on stderr of what does not happen here.
+  volatile bool is_back = false;
+  ::getcontext(from);
+  if (is_back) return;
+  is_back = true;
+  ::setcontext(to);
+}
+#else
+constexpr auto swap_contexts = &::swapcontext;
+#endif
+
+}  // namespace
+
+/// Stacks of this thread that no fiber has.
+struct Fiber::StackPool {
+  std::vector<Stack> free;
+  std::size_t mapped = 0;
+
+  Stack take() {
+    if (free.empty()) return map();
+    Stack stack = std::move(free.back());
+    free.pop_back();
+#ifdef MESHPARITY_ASAN
+    // The frames of a fiber that has ended.
+    __asan_unpoison_memory_region(stack.get() + page_bytes(), kStackBytes);
+#endif
+    return stack;
+  }
+
+  Stack map() {
+    free.reserve(mapped + 1);  // so that it can be given back
+    void* lowest = ::mmap(nullptr, mapped_bytes(), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (lowest == MAP_FAILED) throw_no_stack();
+    Stack stack(static_cast<std::byte*>(lowest));
+    if (::mprotect(lowest, page_bytes(), PROT_NONE) != 0) throw_no_stack();
+    ++mapped;
+    return stack;
+  }
+};
+
+void Fiber::Unmap::operator()(std::byte* lowest) const noexcept {
+  ::munmap(lowest, mapped_bytes());
+}
+
+Fiber::StackPool& Fiber::pool() {
+  thread_local StackPool stacks;
+  return stacks;
+}
+
+Fiber::Fiber() : sanitizer_fiber_(running_for_sanitizer()) {}
+
+Fiber::Fiber(Body body) : body_(std::move(body)), stack_(pool().take()) {
+  ::getcontext(&context_);
+  std::byte* bottom = stack_.get() + page_bytes();
+  context_.uc_stack.ss_sp = bottom;
+  context_.uc_stack.ss_size = kStackBytes;
+  ::makecontext(&context_, &Fiber::start, 0);
+  // Only makecontext needs it. AddressSanitizer would clear what it knows of the whole stack at
+  // each switch; it is told about switches by other means.
+  context_.uc_stack = {};
+  stack_bottom_ = bottom;
+  stack_size_ = kStackBytes;
+#ifdef MESHPARITY_TSAN
+  sanitizer_fiber_ = __tsan_create_fiber(0);
+#endif
+}
+
+Fiber::~Fiber() {
+  if (!stack_) return;
+#ifdef MESHPARITY_TSAN
+  __tsan_destroy_fiber(sanitizer_fiber_);
+#endif
+  pool().free.push_back(std::move(stack_));
+}
+
+void Fiber::switch_to(Fiber& next) {
+  depart(next, false);
+  swap_contexts(&context_, &next.context_);
+  arrive();
+}
+
+/// The outermost function of every fiber with a stack of its own.
+void Fiber::start() noexcept {
+  Fiber& self = *last_switch.to;
+  self.arrive();
+  Fiber& next = self.body_();
+  self.depart(next, true);
+  ::setcontext(&next.context_);
+  std::abort();  // not reached
+}
+
+/// Immediately before `next` goes on. Inlined, as ThreadSanitizer keeps a call stack per fiber.
+[[gnu::always_inline]] inline void Fiber::depart(Fiber& next, [[maybe_unused]] bool for_good) {
+  ExceptionGlobals& globals = exception_globals();
+  caught_exceptions_ = std::exchange(globals.caught, next.caught_exceptions_);
+  uncaught_exceptions_ = std::exchange(globals.uncaught, next.uncaught_exceptions_);
+  last_switch = {this, &next};
+#ifdef MESHPARITY_ASAN
+  __sanitizer_start_switch_fiber(for_good ? nullptr : &fake_stack_, next.stack_bottom_,
+                                 next.stack_size_);
+#endif
+#ifdef MESHPARITY_TSAN
+  __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
+#endif
+}
+
+/// Immediately after a switch to this fiber.
+[[gnu::always_inline]] inline void Fiber::arrive() {
+#ifdef MESHPARITY_ASAN
+  // Tells where the stack of the fiber is that was left; of a caller it is not known otherwise.
+  Fiber& from = *last_switch.from;
+  __sanitizer_finish_switch_fiber(fake_stack_, &from.stack_bottom_, &from.stack_size_);
+#endif
+}
+
+}  // namespace meshparity

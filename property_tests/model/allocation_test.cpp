@@ -1,0 +1,186 @@
+// A training step takes no memory: all of it was taken before the first one. Replaces operator new,
+// so it is a program of its own.
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <ostream>
+#include <string>
+
+#include "model/corpus.h"
+#include "model/train_single.h"
+#include "parallel/transport/sim/comm_sim.h"
+#include "parallel/train.h"
+
+namespace {
+
+std::size_t allocations = 0;  // of all ranks together: there is one thread
+
+void* counted(std::size_t size, std::size_t alignment) noexcept {
+  ++allocations;
+  const std::size_t blocks = size == 0 ? 1 : (size + alignment - 1) / alignment;
+  return std::aligned_alloc(alignment, blocks * alignment);
+}
+
+void* counted_or_throw(std::size_t size, std::size_t alignment = alignof(std::max_align_t)) {
+  if (void* memory = counted(size, alignment)) return memory;
+  throw std::bad_alloc();
+}
+
+// Not inlined: GCC would take the pair of operator new and free for a mistake.
+[[gnu::noinline]] void release(void* memory) noexcept { std::free(memory); }
+
+std::size_t bytes(std::align_val_t alignment) { return static_cast<std::size_t>(alignment); }
+
+}  // namespace
+
+void* operator new(std::size_t size) { return counted_or_throw(size); }
+void* operator new[](std::size_t size) { return counted_or_throw(size); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return counted_or_throw(size, bytes(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return counted_or_throw(size, bytes(alignment));
+}
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  return counted(size, alignof(std::max_align_t));
+}
+void* operator new[](std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  return counted(size, alignof(std::max_align_t));
+}
+void operator delete(void* memory) noexcept { release(memory); }
+void operator delete[](void* memory) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t /*size*/) noexcept { release(memory); }
+void operator delete[](void* memory, std::size_t /*size*/) noexcept { release(memory); }
+void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept { release(memory); }
+void operator delete[](void* memory, std::align_val_t /*alignment*/) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t /*size*/, std::align_val_t /*alignment*/) noexcept {
+  release(memory);
+}
+void operator delete[](void* memory, std::size_t /*size*/,
+                       std::align_val_t /*alignment*/) noexcept {
+  release(memory);
+}
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept { release(memory); }
+void operator delete[](void* memory, const std::nothrow_t& /*tag*/) noexcept { release(memory); }
+
+namespace meshparity {
+namespace {
+
+constexpr std::size_t kSteps = 8;
+
+/// How much had been allocated at the reports of all ranks of a run.
+class Ledger {
+ public:
+  void note(std::size_t step) {
+    if (step == 1) {  // a transport may grow its pools before
+      EXPECT_EQ(when_the_first_ended_, 0U) << "a rank ended before another began";
+      when_all_had_begun_ = allocations;
+    }
+    if (step + 1 == kSteps && when_the_first_ended_ == 0) when_the_first_ended_ = allocations;
+    if (before_training_ == 0) before_training_ = allocations;
+  }
+
+  /// From the last report of step 1 to the first report of the last step.
+  std::size_t while_training() const { return when_the_first_ended_ - when_all_had_begun_; }
+  std::size_t before_training() const { return before_training_; }
+
+ private:
+  std::size_t before_training_ = 0;
+  std::size_t when_all_had_begun_ = 0;
+  std::size_t when_the_first_ended_ = 0;
+};
+
+/// Enters the reports of a rank.
+class AllocationObserver final : public StepObserver {
+ public:
+  AllocationObserver(Ledger& ledger, bool with_statistics)
+      : ledger_(ledger), statistics_(with_statistics) {}
+  bool wants_statistics() const override { return statistics_; }
+  void step(const StepView& view) override { ledger_.note(view.step); }
+
+ private:
+  Ledger& ledger_;
+  bool statistics_;
+};
+
+Recipe small_recipe() {
+  Recipe recipe;
+  recipe.context = 3;
+  recipe.embedding = 4;
+  recipe.hidden = 12;
+  recipe.layers = 4;
+  recipe.batch = 22;
+  recipe.batch_grain = 2;
+  recipe.feature_grain = 2;
+  recipe.vocab_grain = 3;
+  recipe.steps = kSteps;
+  return recipe;
+}
+
+const Corpus& small_corpus() {
+  static const Corpus corpus("anna\nbob\ncleo\n\nda\n", 3);
+  return corpus;
+}
+
+TEST(Allocation, ASingleRankTakesNoMemoryInAStep) {
+  for (const bool statistics : {false, true}) {
+    const Recipe recipe = small_recipe();
+    const RandomParameters initial(recipe.seed, recipe.init_scale);
+    Ledger ledger;
+    AllocationObserver observer(ledger, statistics);
+    allocations = 0;
+    train_single({recipe, small_corpus(), initial, observer});
+    EXPECT_EQ(ledger.while_training(), 0U);
+    EXPECT_GT(ledger.before_training(), 0U);
+  }
+}
+
+struct Strategy {
+  std::string name;
+  Trainer train;
+  Mesh mesh;
+};
+
+/// What ctest shows; by default it would be the bytes. The name is GoogleTest's.
+// NOLINTNEXTLINE(readability-identifier-naming)
+void PrintTo(const Strategy& strategy, std::ostream* out) { *out << to_string(strategy.mesh); }
+
+class StrategyAllocation : public testing::TestWithParam<Strategy> {};
+
+TEST_P(StrategyAllocation, NoRankTakesMemoryInAStep) {
+  const Strategy& strategy = GetParam();
+  const Recipe recipe = small_recipe();
+  const RandomParameters initial(recipe.seed, recipe.init_scale);
+  for (const bool statistics : {false, true}) {
+    for (const ScheduleKind schedule : {ScheduleKind::gpipe, ScheduleKind::one_f_one_b}) {
+      for (const Reduction reduction : {Reduction::canonical, Reduction::native}) {
+        const Parallelism how{strategy.mesh, 3, schedule, reduction};
+        Ledger ledger;
+        allocations = 0;
+        run_simulated({.ranks = strategy.mesh.size(), .seed = 1}, [&](Comm& world) {
+          AllocationObserver observer(ledger, statistics);
+          strategy.train({recipe, small_corpus(), initial, observer}, how, world);
+        });
+        EXPECT_EQ(ledger.while_training(), 0U)
+            << to_string(schedule) << (statistics ? ", statistics" : "")
+            << (reduction == Reduction::native ? ", native" : "");
+        EXPECT_GT(ledger.before_training(), 0U);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryStrategy, StrategyAllocation,
+    testing::Values(Strategy{"train_dp", train_dp, {3, 1, 1, 1}},
+                    Strategy{"train_fsdp", train_fsdp, {1, 3, 1, 1}},
+                    Strategy{"train_tp", train_tp, {1, 1, 3, 1}},
+                    Strategy{"train_pp", train_pp, {1, 1, 1, 4}},
+                    Strategy{"train_mesh", train_mesh, {2, 2, 2, 3}},
+                    Strategy{"train_mesh_on_one_rank", train_mesh, {1, 1, 1, 1}}),
+    [](const testing::TestParamInfo<Strategy>& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace meshparity

@@ -1,0 +1,83 @@
+#include "parallel/transport/watchdog.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <future>
+#include <string>
+#include <thread>
+
+namespace meshparity {
+namespace {
+
+using std::chrono::milliseconds;
+
+const std::string group = "pp";
+const CommOperation receive{.name = "recv",
+                            .group = &group,
+                            .rank = 2,
+                            .site = {"parallel/train_pp.cpp", 88, "train_pp"},
+                            .peer_role = "from",
+                            .peer = 1,
+                            .tag = 3};
+
+TEST(Watchdog, OperationInWords) {
+  EXPECT_EQ(describe(receive),
+            "recv on rank 2 of group pp, from rank 1 (tag 3), called at "
+            "parallel/train_pp.cpp:88 (train_pp)");
+  CommOperation barrier = receive;
+  barrier.name = "barrier";
+  barrier.peer_role = nullptr;
+  EXPECT_EQ(describe(barrier),
+            "barrier on rank 2 of group pp, called at parallel/train_pp.cpp:88 (train_pp)");
+}
+
+TEST(Watchdog, ReportsAnOperationPastItsDeadlineOnce) {
+  std::promise<std::string> promise;
+  int reports = 0;
+  std::string report;
+  {
+    Watchdog watchdog(milliseconds(20), [&](const std::string& text) {
+      if (++reports == 1) promise.set_value(text);
+    });
+    const auto start = std::chrono::steady_clock::now();
+    watchdog.begin(receive);
+    report = promise.get_future().get();
+    EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(20));
+    std::this_thread::sleep_for(milliseconds(60));
+    watchdog.end();
+  }
+  EXPECT_EQ(reports, 1);
+  EXPECT_EQ(report.find("waited for "), 0U) << report;
+  EXPECT_NE(report.find(" seconds in recv on rank 2 of group pp, from rank 1 (tag 3), called at "
+                        "parallel/train_pp.cpp:88 (train_pp)"),
+            std::string::npos)
+      << report;
+}
+
+TEST(Watchdog, SaysNothingOfOperationsThatEndInTime) {
+  int reports = 0;
+  {
+    // Together the operations take longer than the deadline, none of them does.
+    Watchdog watchdog(milliseconds(500), [&](const std::string&) { ++reports; });
+    const auto start = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - start < milliseconds(700)) {
+      watchdog.begin(receive);
+      std::this_thread::sleep_for(milliseconds(1));
+      watchdog.end();
+    }
+  }
+  EXPECT_EQ(reports, 0);
+}
+
+TEST(Watchdog, SaysNothingWhenIdle) {
+  int reports = 0;
+  {
+    Watchdog watchdog(milliseconds(5), [&](const std::string&) { ++reports; });
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  EXPECT_EQ(reports, 0);
+}
+
+}  // namespace
+}  // namespace meshparity

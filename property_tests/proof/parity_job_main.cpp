@@ -1,0 +1,88 @@
+// One rank of an mpirun job that answers many parity cases (see mpi_job.h).
+//
+//   mpirun -n N meshparity-parity-job CASES
+//
+// prints "case <number> equal" or "case <number> <what went wrong>" for each line of the file.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "parallel/transport/comm_mpi.h"
+#include "property_tests/proof/parity_check.h"
+
+namespace meshparity {
+namespace {
+
+constexpr std::chrono::seconds kDeadline{15};
+std::atomic<std::size_t> current_case{0};
+
+void print(std::size_t number, std::string text) {
+  for (char& c : text) {
+    if (c == '\n') c = ' ';
+  }
+  std::printf("case %zu %s\n", number, text.c_str());
+  std::fflush(stdout);
+}
+
+/// The earliest and most telling difference is printed, by the lowest rank that saw it; equality by
+/// rank 0 once all agree.
+void answer(std::size_t number, const ParityCase& c, Comm& group) {
+  const Corpus corpus(c.corpus, c.recipe.context);
+  const auto difference = difference_on(group, c, corpus, record_single(c, corpus));
+  // Everyone learns everyone's (step, kind), 0 for no difference.
+  std::vector<std::uint64_t> seen(group.size(), 0);
+  if (difference) {
+    seen[group.rank()] = 1 + 8 * difference->step + static_cast<std::uint64_t>(difference->kind);
+  }
+  group.all_reduce_integers(seen);
+  std::size_t first = seen.size();
+  for (std::size_t rank = 0; rank < seen.size(); ++rank) {
+    if (seen[rank] != 0 && (first == seen.size() || seen[rank] < seen[first])) first = rank;
+  }
+  if (first == group.rank()) print(number, difference->text);
+  if (first == seen.size() && group.rank() == 0) print(number, "equal");
+}
+
+int run(const std::string& path) {
+  MpiWorld mpi(kDeadline, [](const std::string& report) {
+    print(current_case, "hung: " + report);
+    std::_Exit(3);
+  });
+  try {
+    std::ifstream file(path);
+    std::size_t number = 0;
+    for (std::string line; std::getline(file, line); ++number) {
+      current_case = number;
+      const ParityCase c = parse_case(line);
+      Comm& world = mpi.comm();
+      // The first ranks work, the others wait for them.
+      const bool works = world.rank() < c.how.mesh.size();
+      const auto group = world.split("world", works ? 0 : 1, world.rank());
+      if (works) answer(number, c, *group);
+      world.barrier();
+    }
+  } catch (const std::exception& error) {
+    print(current_case,
+          "failed on rank " + std::to_string(mpi.comm().rank()) + ": " + error.what());
+    mpi.abort(1);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace meshparity
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: mpirun -n N %s CASES\n", argv[0]);
+    return 2;
+  }
+  return meshparity::run(argv[1]);
+}

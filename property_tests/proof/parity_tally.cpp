@@ -1,0 +1,144 @@
+#include "property_tests/proof/parity_tally.h"
+
+#include <algorithm>
+#include <array>
+
+#include "model/numerics/canonical_sum.h"
+#include "model/corpus.h"
+
+namespace meshparity {
+namespace {
+
+struct NamedAxis {
+  const char* name;
+  std::size_t Mesh::*size;
+};
+constexpr std::array<NamedAxis, 4> kAxes = {NamedAxis{"dp", &Mesh::dp},
+                                            NamedAxis{"fsdp", &Mesh::fsdp},
+                                            NamedAxis{"tp", &Mesh::tp}, NamedAxis{"pp", &Mesh::pp}};
+
+}  // namespace
+
+std::string axes_text(const Mesh& mesh) {
+  std::string text;
+  for (const NamedAxis& axis : kAxes) {
+    if (mesh.*axis.size == 1) continue;
+    text += (text.empty() ? "" : " x ") + std::string(axis.name);
+  }
+  return text.empty() ? "one rank" : text;
+}
+
+void ParityTally::count(Row& row, const ParityCase& c, bool equal) {
+  const std::size_t ranks = c.how.mesh.size();
+  row.ranks_min = row.cases == 0 ? ranks : std::min(row.ranks_min, ranks);
+  row.ranks_max = std::max(row.ranks_max, ranks);
+  row.meshes.insert(to_string(c.how.mesh));
+  ++row.cases;
+  if (equal) ++row.equal;
+}
+
+void ParityTally::add(const ParityCase& c, const std::string& transport, bool equal) {
+  count(strategies_[{c.trainer, transport}], c, equal);
+  const std::string axes = axes_text(c.how.mesh);
+  if (c.trainer == "train_mesh") count(products_[{axes, transport}], c, equal);
+  classify(c);
+}
+
+void ParityTally::add_native(const ParityCase& c, double ratio) {
+  Row& row = strategies_[{c.trainer, "sim"}];
+  ++row.native_cases;
+  row.native_worst_ratio = std::max(row.native_worst_ratio, ratio);
+}
+
+std::size_t ParityTally::cases(const std::string& transport) const {
+  std::size_t total = 0;
+  for (const auto& [key, row] : strategies_) {
+    if (key.second == transport) total += row.cases;
+  }
+  return total;
+}
+
+void ParityTally::classify(const ParityCase& c) {
+  const Recipe& r = c.recipe;
+  const Mesh& mesh = c.how.mesh;
+  const std::size_t data = mesh.dp * mesh.fsdp;
+  const std::size_t leaves = leaf_count(r.batch, r.batch_grain);
+  const std::size_t feature_leaves = leaf_count(r.hidden, r.feature_grain);
+  const std::size_t vocabulary = Corpus(c.corpus, r.context).vocabulary();
+  const auto tag = [&](bool applies, const std::string& what) {
+    distribution_[what] += applies ? 1 : 0;
+  };
+  for (const NamedAxis& axis : kAxes) {
+    tag(mesh.*axis.size == 1, std::string(axis.name) + " of one rank");
+    tag(mesh.*axis.size > 10, std::string(axis.name) + " of more than 10 ranks");
+  }
+  for (std::size_t a = 0; a < kAxes.size(); ++a) {
+    for (std::size_t b = a + 1; b < kAxes.size(); ++b) {
+      tag(mesh.*kAxes[a].size > 1 && mesh.*kAxes[b].size > 1,
+          std::string(kAxes[a].name) + " with " + kAxes[b].name);
+    }
+  }
+  tag(mesh.dp > 1 && mesh.fsdp > 1 && mesh.tp > 1 && mesh.pp > 1, "all four axes at once");
+  tag(data > leaves, "a data rank without samples");
+  tag(mesh.tp > feature_leaves, "a tp rank without features");
+  tag(mesh.fsdp > vocabulary, "a rank with an empty shard of a bias");
+  tag(r.batch % data != 0, "batch does not divide");
+  tag(leaves % data != 0, "leaves of the batch do not divide");
+  tag(r.hidden % mesh.tp != 0, "features do not divide");
+  tag(vocabulary % mesh.tp != 0, "vocabulary does not divide");
+  tag((r.layers + 2) % mesh.pp != 0, "layers do not divide");
+  tag(c.how.microbatches < mesh.pp, "fewer microbatches than stages");
+  tag(c.how.microbatches == 1, "one microbatch");
+  tag(c.how.microbatches >= 3, "three microbatches or more");
+  tag(mesh.pp > 1 && c.how.schedule == ScheduleKind::gpipe, "pipeline, gpipe");
+  tag(mesh.pp > 1 && c.how.schedule == ScheduleKind::one_f_one_b, "pipeline, 1f1b");
+  tag(r.batch_grain == 1, "batch grain 1");
+  tag(r.batch_grain >= r.batch, "batch grain of the whole batch");
+  tag(r.feature_grain == 1, "feature grain 1");
+  tag(r.feature_grain >= r.hidden, "feature grain of the whole layer");
+  tag(vocabulary == 2, "vocabulary of 2");
+  tag(r.context == 1, "context of 1");
+  tag(c.corpus.starts_with('\n') || c.corpus.find("\n\n") != std::string::npos, "empty lines");
+  tag(std::count(c.corpus.begin(), c.corpus.end(), '\n') <= 1, "corpus of one line");
+  tag(std::any_of(c.corpus.begin(), c.corpus.end(),
+                  [](char byte) { return static_cast<unsigned char>(byte) > 127; }),
+      "bytes above 127");
+}
+
+nlohmann::ordered_json ParityTally::to_json() const {
+  const auto row_json = [](const char* label, const Key& key, const Row& row) {
+    return nlohmann::ordered_json{{label, key.first},
+                                  {"transport", key.second},
+                                  {"cases", row.cases},
+                                  {"meshes", row.meshes.size()},
+                                  {"ranks_min", row.ranks_min},
+                                  {"ranks_max", row.ranks_max},
+                                  {"bit_equal", row.equal},
+                                  {"native_cases", row.native_cases},
+                                  {"native_worst_ratio", row.native_worst_ratio}};
+  };
+  nlohmann::ordered_json json = {{"strategies", nlohmann::json::array()},
+                                 {"products", nlohmann::json::array()},
+                                 {"distribution", nlohmann::json::array()}};
+  for (const auto& [key, row] : strategies_)
+    json["strategies"].push_back(row_json("name", key, row));
+  for (const auto& [key, row] : products_) json["products"].push_back(row_json("axes", key, row));
+  for (const auto& [what, cases] : distribution_) {
+    json["distribution"].push_back({{"what", what}, {"cases", cases}});
+  }
+  return json;
+}
+
+std::string ParityTally::distribution_text() const {
+  std::size_t total = 0;
+  for (const auto& [key, row] : strategies_) total += row.cases;
+  std::string text = "of " + std::to_string(total) + " cases:\n";
+  for (const auto& [what, cases] : distribution_) {
+    const std::string number = std::to_string(cases);
+    text.append(number.size() < 8 ? 8 - number.size() : 0, ' ');
+    text.append(number).append("  ").append(what).append("\n");
+  }
+  return text;
+}
+
+}  // namespace meshparity

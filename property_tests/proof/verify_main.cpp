@@ -1,0 +1,187 @@
+// meshparity-verify: the proof itself, on many random cases, and its results as JSON.
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "golden/check/golden_recipe.h"
+#include "model/error.h"
+#include "property_tests/proof/mpi_job.h"
+#include "property_tests/proof/oracle_observer.h"
+#include "property_tests/proof/parity_check.h"
+#include "property_tests/proof/parity_properties.h"
+
+namespace meshparity {
+namespace {
+
+struct Options {
+  std::size_t cases = 10000;
+  std::size_t native_cases = 1000;
+  std::size_t mpi_cases = 99;
+  std::uint64_t seed = 20260101;
+  std::string reports;
+  std::string golden_dir{MESHPARITY_GOLDEN_DIR};
+  std::string one_case;
+  std::string transport = "sim";
+};
+
+void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) {
+  std::ofstream file(path);
+  file << json.dump(1) << "\n";
+  if (!file.flush()) throw EnvironmentError("cannot write " + path.string());
+}
+
+int rerun(const Options& options) {
+  const ParityCase c = parse_case(options.one_case);
+  std::optional<std::string> difference;
+  if (c.how.reduction == Reduction::native) {
+    double ratio = 0;
+    difference = difference_from_oracle(c, ratio);
+  } else if (options.transport == "mpi") {
+    if (const auto failure = failure_under_mpi({c})) difference = failure->difference;
+  } else {
+    difference = difference_simulated(c);
+  }
+  std::cout << (difference ? failure_text(c, options.transport, *difference) : "bits equal")
+            << "\n";
+  return difference ? 1 : 0;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Deals `cases` out to the trainers, each with a seed of its own so that their recipes differ.
+template <typename Property>
+bool all_hold(Property holds, std::size_t cases, std::uint64_t seed, ParityTally& tally) {
+  bool proven = true;
+  const std::size_t each = (cases + kTrainers.size() - 1) / kTrainers.size();
+  for (const char* trainer : kTrainers) {
+    std::cout << "  " << trainer << ": " << each << " random meshes ..." << std::endl;
+    proven = holds(trainer, {each, seed++}, tally) && proven;
+  }
+  return proven;
+}
+
+struct OracleProof {
+  bool proven = true;
+  std::string text;
+};
+
+/// Holds one rank to the oracle on every golden recipe. Runs in a thread of its own: prints
+/// nothing.
+OracleProof prove_oracle(const Options& options) {
+  OracleProof proof;
+  std::ostringstream text;
+  nlohmann::ordered_json json = {{"recipes", nlohmann::json::array()}};
+  for (const GoldenRecipe& golden : golden_recipes(options.golden_dir, "")) {
+    const OracleVerdict verdict = hold_to_oracle(golden.recipe, golden.corpus);
+    proof.proven = proof.proven && !verdict.first_difference;
+    text << "  " << golden.name << ": " << verdict.steps << " steps, worst error / bound "
+         << verdict.worst_ratio << " (" << verdict.worst_tensor << ", step " << verdict.worst_step
+         << "), of updates " << verdict.worst_update_ratio << "\n";
+    if (verdict.first_difference) text << "  " << *verdict.first_difference << "\n";
+    json["recipes"].push_back({{"name", golden.name},
+                               {"steps", verdict.steps},
+                               {"worst_ratio", verdict.worst_ratio},
+                               {"worst_update_ratio", verdict.worst_update_ratio},
+                               {"worst_tensor", verdict.worst_tensor},
+                               {"worst_step", verdict.worst_step}});
+  }
+  if (!options.reports.empty()) {
+    write_json(std::filesystem::path(options.reports) / "oracle.json", json);
+  }
+  proof.text = text.str();
+  return proof;
+}
+
+/// The whole proof. True if all of it holds.
+bool prove(const Options& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  // Simulated worlds keep one core busy, the oracle another.
+  auto oracle = std::async(std::launch::async, [&options] { return prove_oracle(options); });
+  std::cout << "every strategy against one rank (seed " << options.seed << "), simulated"
+            << std::endl;
+  ParityTally tally;
+  bool proven = all_hold(holds_simulated, options.cases, options.seed, tally);
+  const double per_minute = 60 * static_cast<double>(tally.cases("sim")) / seconds_since(begin);
+  std::cout << "  " << std::llround(per_minute) << " cases/minute" << std::endl;
+  std::cout << "native reductions, simulated" << std::endl;
+  proven = all_hold(holds_natively, options.native_cases, options.seed, tally) && proven;
+  const OracleProof by_oracle = oracle.get();
+  std::cout << "one rank against the float64 oracle\n" << by_oracle.text << std::flush;
+  proven = proven && by_oracle.proven;
+#ifdef MESHPARITY_WITH_MPI
+  // Last, as mpirun wants the machine to itself.
+  std::cout << "every strategy under Open MPI\n  " << options.mpi_cases << " random meshes ..."
+            << std::endl;
+  // The products are many, so most cases are theirs.
+  std::vector<std::string> trainers(kTrainers.begin(), kTrainers.end());
+  trainers.insert(trainers.end(), 4, "train_mesh");
+  proven = holds_under_mpi(trainers, {options.mpi_cases, options.seed}, tally) && proven;
+#endif
+  std::cout << tally.distribution_text() << std::flush;
+
+  nlohmann::ordered_json json = tally.to_json();
+  json["seed"] = std::to_string(options.seed);
+  json["seconds"] = seconds_since(begin);
+  json["simulated_per_minute"] = per_minute;
+  if (!options.reports.empty()) {
+    write_json(std::filesystem::path(options.reports) / "parity.json", json);
+  }
+  return proven;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Proves that every strategy gives the bits of one rank, on random meshes.",
+               "meshparity-verify");
+  Options options;
+  app.add_option("--cases", options.cases, "random simulated cases, dealt out to the strategies")
+      ->capture_default_str();
+  app.add_option("--native-cases", options.native_cases, "cases with native reductions")
+      ->capture_default_str();
+  app.add_option("--mpi-cases", options.mpi_cases, "random cases under mpirun")
+      ->capture_default_str();
+  app.add_option("--seed", options.seed, "of all random choices")->capture_default_str();
+  app.add_option("--reports", options.reports, "folder for parity.json and oracle.json");
+  app.add_option("--golden-dir", options.golden_dir, "where recipes/ and traces/ are");
+  app.add_option("--case", options.one_case, "rerun just this case, as a failure printed it");
+  app.add_option("--transport", options.transport, "of --case")
+      ->check(CLI::IsMember({"sim", "mpi"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (!options.one_case.empty()) return rerun(options);
+  // RapidCheck prints where its defaults come from; they are not used here.
+  ::setenv("RC_PARAMS", ("seed=" + std::to_string(options.seed)).c_str(), 1);
+  return prove(options) ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace meshparity
+
+int main(int argc, char** argv) {
+  try {
+    return meshparity::run(argc, argv);
+  } catch (const meshparity::UsageError& error) {
+    std::cerr << "error: " << error.what() << "\n";
+    if (!error.hint().empty()) std::cerr << "try: " << error.hint() << "\n";
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "error: " << error.what() << "\n";
+    return 3;
+  }
+}
