@@ -4,7 +4,8 @@
 
 namespace meshparity {
 
-/// Where an operation was called; the file is a path in the project. (std::source_location needs a builtin that clang 14 lacks.)
+/// Where an operation was called; the file is a path in the project. (std::source_location needs a
+/// builtin that clang 14 lacks.)
 struct CallSite {
   const char* file = "";
   int line = 0;

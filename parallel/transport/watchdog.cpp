@@ -5,16 +5,6 @@
 
 namespace meshparity {
 
-std::string describe(const CommOperation& operation) {
-  std::string text = std::string(operation.name) + " on rank " + std::to_string(operation.rank) +
-                     " of group " + *operation.group;
-  if (operation.peer_role != nullptr) {
-    text += std::string(", ") + operation.peer_role + " rank " + std::to_string(operation.peer) +
-            " (tag " + std::to_string(operation.tag) + ")";
-  }
-  return text + ", called at " + to_string(operation.site);
-}
-
 Watchdog::Watchdog(std::chrono::milliseconds deadline, Handler on_deadline)
     : deadline_(deadline), on_deadline_(std::move(on_deadline)), thread_([this] { watch(); }) {}
 
