@@ -4,9 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -14,45 +12,19 @@
 
 #include "oracle/compare.h"
 #include "parallel/transport/sim/comm_sim.h"
+#include "property_tests/parallel/reducer_cases.h"
 #include "property_tests/random_values.h"
 
 namespace meshparity {
 namespace {
 
 using random::from_to;
-using Leaves = std::vector<std::vector<float>>;  // [leaf][element]
-
-/// Wide leaves repeat a few values, each leaf with another period.
-Leaves random_leaves(std::size_t count, std::size_t width, const rc::Gen<float>& kind) {
-  constexpr std::size_t kDrawn = 40;
-  Leaves leaves;
-  for (std::size_t i = 0; i < count; ++i) {
-    std::vector<float>& leaf = leaves.emplace_back(random::floats(std::min(width, kDrawn), kind));
-    const std::size_t period = leaf.size() - std::min(leaf.size() / 2, i);
-    for (std::size_t at = leaf.size(); at < width; ++at) leaf.push_back(leaf[at - period]);
-  }
-  return leaves;
-}
 
 /// Few elements, which every rank adds up alone, or so many that each rank owns a share.
 std::size_t random_width(std::size_t ranks) {
   if (*from_to(0, 2) > 0) return *from_to(0, 40);
   const std::size_t longest_short = Reducer::longest_short_sum(ranks);
   return longest_short - 100 + (*rc::gen::arbitrary<bool>() ? *from_to(0, 200) : *from_to(0, 5000));
-}
-
-/// One stream over a run, for the elements of `share`.
-PartialSum stream(const Leaves& leaves, Range run, Range share) {
-  PartialSum sum(leaves.size(), run, share.size());
-  for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
-    sum.push({leaf, leaf + 1}, std::span(leaves[leaf]).subspan(share.begin, share.size()));
-  }
-  return sum;
-}
-
-/// Whether a sum over this run can be finished in the memory of a rank's part.
-bool fits_in_place(Range whole, std::size_t leaves) {
-  return whole.empty() || is_node(whole, leaves);
 }
 
 Range all_of(const Leaves& leaves) { return {0, leaves.front().size()}; }
@@ -74,14 +46,6 @@ std::string difference(const PartialSum& actual, const PartialSum& expected) {
     }
   }
   return "";
-}
-
-/// What a reduce_scatter in place has left to be done of an all_reduce.
-void all_gather_nodes(Reducer& reducer, PartialSum& sum) {
-  for (std::size_t node = 0; node < sum.nodes().size(); ++node) {
-    reducer.begin_all_gather(sum.values(node));
-    reducer.finish_all_gather();
-  }
 }
 
 /// What a group reduces, perhaps several times over: which leaves each rank has, and how wide.
@@ -324,103 +288,6 @@ RC_GTEST_PROP(Collectives, TwoLevelsGiveTheBitsOfOneStream, ()) {
   });
   std::erase(wrong, "");
   RC_ASSERT(wrong == std::vector<std::string>());
-}
-
-/// Higham's bound on a sum of n terms in any order: gamma(n - 1) * sum |x|, gamma(k) = k u / (1 - k
-/// u) (Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). Adding 0 is exact.
-double any_order_bound(const Leaves& leaves, Range run, std::size_t element) {
-  double magnitudes = 0;
-  for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
-    magnitudes += std::abs(static_cast<double>(leaves[leaf][element]));
-  }
-  const double rounding = run.empty() ? 0 : static_cast<double>(run.size() - 1) * 0x1p-24;
-  return rounding / (1 - rounding) * magnitudes;
-}
-
-/// Why the nodes of a sum do not add up to the exact sum within the bound.
-std::string beyond_bound(const PartialSum& sum, const Leaves& leaves, Range run, Range share) {
-  if (sum.pushed() != run) return "other leaves";
-  for (std::size_t i = 0; i < share.size(); ++i) {
-    double exact = 0;  // terms are multiples of 2^-20 below 2
-    for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
-      exact += static_cast<double>(leaves[leaf][share.begin + i]);
-    }
-    double actual = 0;
-    for (std::size_t n = 0; n < sum.nodes().size(); ++n) {
-      actual += static_cast<double>(sum.values(n)[i]);
-    }
-    if (std::abs(actual - exact) <= any_order_bound(leaves, run, share.begin + i)) continue;
-    return "element " + std::to_string(i) + ": " + std::to_string(actual) + " for " +
-           std::to_string(exact);
-  }
-  return "";
-}
-
-RC_GTEST_PROP(Collectives, NativeSumsStayWithinTheBoundOfAnyOrder, ()) {
-  const std::size_t ranks = *from_to(1, 12);
-  const std::size_t leaf_total = *from_to(1, 30);
-  const Range whole =
-      *rc::gen::arbitrary<bool>() ? Range{0, leaf_total} : random::random_run(leaf_total);
-  const std::vector<Range> runs = random::random_split(whole, ranks);
-  const std::size_t width = *from_to(1, 20);
-  const Leaves leaves = random_leaves(leaf_total, width, random::moderate_float());
-  std::vector<std::string> wrong;
-  std::vector<std::vector<float>> sums(ranks);
-  run_simulated({.ranks = ranks, .seed = *random::any_seed()}, [&](Comm& group) {
-    Reducer reducer(group, Reduction::native, leaf_total);
-    reducer.reserve(runs, width);
-    PartialSum mine = stream(leaves, runs[group.rank()], {0, width});
-    const Range share = share_of(width, ranks, group.rank());
-    PartialSum chunk(leaf_total, whole, share.size());
-    reducer.reduce_scatter(mine, runs, chunk);
-    wrong.push_back(beyond_bound(chunk, leaves, whole, share));
-    PartialSum all(leaf_total, whole, width);
-    reducer.all_reduce(mine, runs, all);
-    wrong.push_back(beyond_bound(all, leaves, whole, {0, width}));
-    if (fits_in_place(whole, leaf_total)) {
-      PartialSum again = mine;
-      reducer.all_reduce(mine, runs, mine);
-      wrong.push_back(beyond_bound(mine, leaves, whole, {0, width}));
-      reducer.reduce_scatter(again, runs, again);
-      all_gather_nodes(reducer, again);
-      wrong.push_back(beyond_bound(again, leaves, whole, {0, width}));
-    }
-    for (std::size_t n = 0; n < all.nodes().size(); ++n) {
-      sums[group.rank()].insert(sums[group.rank()].end(), all.values(n).begin(),
-                                all.values(n).end());
-    }
-  });
-  std::erase(wrong, "");
-  RC_ASSERT(wrong == std::vector<std::string>());
-  for (const auto& of_rank : sums) RC_ASSERT(of_rank == sums.front());
-}
-
-float native_total(std::uint64_t seed, Reduction reduction) {
-  constexpr std::size_t kRanks = 8;
-  const std::vector<Range> runs = shares_of(Range{0, kRanks}, kRanks);
-  float total = 0;
-  run_simulated({.ranks = kRanks, .seed = seed}, [&](Comm& group) {
-    Reducer reducer(group, reduction, kRanks);
-    reducer.reserve(runs, 1);
-    PartialSum mine(kRanks, runs[group.rank()], 1);
-    mine.next()[0] = 1.0F / static_cast<float>(group.rank() + 3);
-    mine.push();
-    PartialSum sum(kRanks, Range{0, kRanks}, 1);
-    reducer.all_reduce(mine, runs, sum);
-    if (group.rank() == 0) total = sum.total()[0];
-  });
-  return total;
-}
-
-TEST(Collectives, NativeSumsDependOnTheOrderAndCanonicalOnesDoNot) {
-  std::set<float> native;
-  std::set<float> canonical;
-  for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    native.insert(native_total(seed, Reduction::native));
-    canonical.insert(native_total(seed, Reduction::canonical));
-  }
-  EXPECT_GT(native.size(), 1U);
-  EXPECT_EQ(canonical.size(), 1U);
 }
 
 }  // namespace
