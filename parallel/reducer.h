@@ -9,8 +9,8 @@
 #include "model/numerics/aligned_floats.h"
 #include "model/numerics/canonical_sum.h"
 #include "model/training.h"
-#include "parallel/transport/comm.h"
 #include "parallel/train.h"
+#include "parallel/transport/comm.h"
 
 namespace meshparity {
 
@@ -99,7 +99,8 @@ class Reducer {
   void add_up(std::size_t step, std::span<float> sum, CallSite site);
   /// The elements `block` of a piece of a node, from the sources beginning with `source`, which
   /// moves on: stands in one of them, or else in `sum`. Right children go to `scratch`.
-  const float* node_sum(Range node, Range block, std::size_t& source, float* sum, float* scratch) const;
+  const float* node_sum(Range node, Range block, std::size_t& source, float* sum,
+                        float* scratch) const;
   /// Everyone's share of `whole`: this rank's goes to all others, theirs arrive.
   void lend_share(std::span<const float> whole, CallSite site);
   void borrow_shares(std::span<float> whole, CallSite site);

@@ -1,5 +1,3 @@
-#include "parallel/reducer.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include "ci/benchmarks/measurement.h"
 #include "ci/benchmarks/on_ranks.h"
 #include "ci/benchmarks/paired.h"
+#include "parallel/reducer.h"
 
 namespace meshparity::bench {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include "model/numerics/canonical_sum.h"
 #include "model/model.h"
+#include "model/numerics/canonical_sum.h"
 
 namespace meshparity {
 namespace {

@@ -10,9 +10,9 @@
 #include <set>
 #include <thread>
 
+#include "golden/files/file_io.h"
 #include "golden/jobs/child_process.h"
 #include "golden/jobs/exit_status.h"
-#include "golden/files/file_io.h"
 #include "golden/jobs/mpirun.h"
 #include "golden/jobs/temporary_folder.h"
 #include "model/error.h"

@@ -4,8 +4,8 @@
 
 #include "model/model.h"
 #include "model/train_single.h"
-#include "parallel/transport/sim/comm_sim.h"
 #include "parallel/gather.h"
+#include "parallel/transport/sim/comm_sim.h"
 
 namespace meshparity {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "golden/files/trace_file.h"
 #include "model/training.h"
-#include "parallel/transport/comm.h"
 #include "parallel/train.h"
+#include "parallel/transport/comm.h"
 
 /// Runs a trainer and brings what it does to rank 0.
 namespace meshparity {

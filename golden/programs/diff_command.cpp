@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "golden/files/file_io.h"
-#include "golden/programs/program.h"
 #include "golden/files/trace_file.h"
+#include "golden/programs/program.h"
 #include "model/error.h"
 #include "oracle/compare.h"
 

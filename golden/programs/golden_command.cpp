@@ -6,8 +6,8 @@
 #include <chrono>
 #include <filesystem>
 
-#include "golden/files/file_io.h"
 #include "golden/check/golden_check.h"
+#include "golden/files/file_io.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
 

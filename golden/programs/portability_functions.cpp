@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "golden/programs/portability.h"
 #include "golden/files/sha256.h"
+#include "golden/programs/portability.h"
 #include "model/numerics/functions.h"
 #include "model/numerics/inline_functions.h"
 #include "oracle/compare.h"

@@ -4,9 +4,9 @@
 #include "golden/check/golden_cases.h"
 #include "golden/check/golden_recipe.h"
 #include "golden/files/model_file.h"
-#include "golden/programs/portability.h"
 #include "golden/files/sha256.h"
 #include "golden/files/trace_file.h"
+#include "golden/programs/portability.h"
 
 namespace meshparity {
 namespace {

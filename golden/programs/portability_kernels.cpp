@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "golden/programs/portability.h"
 #include "golden/files/sha256.h"
-#include "model/numerics/kernels.h"
+#include "golden/programs/portability.h"
 #include "model/numerics/functions.h"
+#include "model/numerics/kernels.h"
 #include "model/numerics/philox.h"
 #include "oracle/canonical_reference.h"
 #include "oracle/compare.h"

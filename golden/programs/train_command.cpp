@@ -6,14 +6,14 @@
 #include <memory>
 
 #include "golden/files/file_io.h"
-#include "golden/programs/launch.h"
 #include "golden/files/model_file.h"
+#include "golden/jobs/training_job.h"
+#include "golden/programs/launch.h"
 #include "golden/programs/program.h"
 #include "golden/programs/progress.h"
 #include "golden/programs/tensor_recorder.h"
 #include "golden/programs/train_inputs.h"
 #include "golden/programs/train_options.h"
-#include "golden/jobs/training_job.h"
 #include "model/error.h"
 #include "model/sample.h"
 

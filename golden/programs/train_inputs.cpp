@@ -9,8 +9,8 @@
 #include "golden/files/corpus_file.h"
 #include "golden/files/file_io.h"
 #include "golden/files/recipe_file.h"
-#include "golden/programs/tensor_recorder.h"
 #include "golden/jobs/training_job.h"
+#include "golden/programs/tensor_recorder.h"
 #include "model/error.h"
 
 namespace meshparity {

@@ -7,8 +7,8 @@
 #include <map>
 
 #include "golden/files/number_text.h"
-#include "golden/programs/program.h"
 #include "golden/files/recipe_file.h"
+#include "golden/programs/program.h"
 #include "model/error.h"
 
 namespace meshparity {

@@ -84,7 +84,7 @@ class PartialSum {
   std::size_t slot_size_;  // floats: each slot begins with a cache line
   Range run_;
   std::vector<Range> nodes_;  // the stack, left to right
-  AlignedFloats slots_;     // slot i holds node i
+  AlignedFloats slots_;       // slot i holds node i
 };
 
 }  // namespace meshparity

@@ -3,8 +3,8 @@
 // Kernels that walk over rows and elements, for one instruction set. Included by simd_kernels.cpp
 // alone.
 
-#include "model/numerics/kernel_table.h"
 #include "model/numerics/inline_functions.h"
+#include "model/numerics/kernel_table.h"
 #include "model/numerics/simd.h"
 
 // Compiled once per instruction set: internal linkage keeps the builds apart.

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "parallel/transport/comm.h"
-#include "parallel/transport/sim/comm_sim.h"
 #include "parallel/transport/sim/collective.h"
+#include "parallel/transport/sim/comm_sim.h"
 #include "parallel/transport/sim/scheduler.h"
 
 namespace meshparity::sim {
