@@ -64,14 +64,18 @@ build() {
 # binary_dir PRESET
 binary_dir() { [ "$1" = release ] && echo build || echo "build-$1"; }
 
-# project_files [PATH...]: every file of the project, tracked or new, below the given paths.
-project_files() {
+# project_files0 [PATH...]: every file of the project, tracked or new, below the given paths; each name ends
+# in a zero byte, so that any name is passed on as it is.
+project_files0() {
   if git -C "$root" rev-parse --show-toplevel >/dev/null 2>&1; then
-    git ls-files --cached --others --exclude-standard -- "$@" | sort -u
+    git ls-files -z --cached --others --exclude-standard -- "$@" | sort -zu
   else
-    find "${@:-.}" \( -path './build*' -o -path ./.git \) -prune -o -type f -print | sed 's|^\./||' | sort
-  fi | while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done
+    find "${@:-.}" \( -path './build*' -o -path ./.git \) -prune -o -type f -print0 | sed -z 's|^\./||' | sort -z
+  fi | while IFS= read -r -d '' file; do [ ! -f "$file" ] || printf '%s\0' "$file"; done
 }
+
+# project_files [PATH...]: the same, one a line.
+project_files() { project_files0 "$@" | tr '\0' '\n'; }
 
 # sources_digest: names the sources that results were measured on, so that a report can tell old results.
 sources_digest() {
