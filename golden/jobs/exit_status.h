@@ -5,9 +5,9 @@ namespace meshparity {
 /// How every program of the project ends.
 enum ExitStatus : int {
   kSuccess = 0,
-  kProofFailed = 1,        ///< a comparison found a difference, or an invariant broke
+  kProofFailed = 1,        ///< a comparison found a difference, or a simulated world cannot go on
   kBadUsage = 2,           ///< bad usage or input
-  kEnvironmentFailed = 3,  ///< no MPI, a full disk, out of memory
+  kEnvironmentFailed = 3,  ///< no MPI, a full disk, out of memory, or what nobody foresaw
 };
 
 }  // namespace meshparity

@@ -6,7 +6,7 @@
 #include <new>
 
 #include "model/error.h"
-#include "parallel/transport/comm.h"
+#include "parallel/transport/sim/comm_sim.h"
 
 namespace meshparity {
 
@@ -16,10 +16,8 @@ ErrorReport describe_error(const std::exception_ptr& error) {
   } catch (const UsageError& e) {
     const std::string hint = e.hint().empty() ? "" : fmt::format("try: {}\n", e.hint());
     return {fmt::format("error: {}\n{}", e.what(), hint), kBadUsage};
-  } catch (const EnvironmentError& e) {
-    return {fmt::format("error: {}\n", e.what()), kEnvironmentFailed};
-  } catch (const CommError& e) {
-    return {fmt::format("error: {}\n", e.what()), kEnvironmentFailed};
+  } catch (const SimFailure& e) {
+    return {fmt::format("error: {}\n", e.what()), kProofFailed};
   } catch (const std::bad_alloc&) {
     return {"error: there is not enough memory\ntry: smaller sizes, or more ranks\n",
             kEnvironmentFailed};
@@ -27,7 +25,7 @@ ErrorReport describe_error(const std::exception_ptr& error) {
     return {"error: a size is beyond what this machine can address\ntry: smaller sizes\n",
             kBadUsage};
   } catch (const std::exception& e) {
-    return {fmt::format("error: {}\n", e.what()), kProofFailed};
+    return {fmt::format("error: {}\n", e.what()), kEnvironmentFailed};
   }
 }
 

@@ -17,6 +17,7 @@ struct ErrorReport {
   std::string text;  ///< "error: ..." and, with a hint, "try: ...", each line ended
   ExitStatus status = kBadUsage;
 };
+/// A simulated world that cannot go on is a failed proof; what nobody foresaw is the environment.
 ErrorReport describe_error(const std::exception_ptr& error);
 
 /// Thrown by `parse_arguments` for --help and --version: print `what()` and end with success.
