@@ -1,2 +1,2 @@
-// Linked with every object of model/ and nothing else: it builds only if the model needs nothing.
+// Linked with every object of model/ and nothing else: it links only if the model needs nothing.
 int main() {}

@@ -12,9 +12,10 @@ namespace meshparity {
 namespace {
 
 constexpr std::size_t kBlock = 8192;  // elements that are added up together
-// Ranks of one machine share its memory's caches: so many elements arrive together on all of them.
+// Elements that all ranks together receive at a time. The ranks of one machine share its caches.
 constexpr std::size_t kArriving = 1 << 20;
-constexpr std::size_t kShort = 1 << 13;  // elements that a rank may send rather than wait twice
+// A rank may send up to this many elements to be done in one round instead of two.
+constexpr std::size_t kShort = 1 << 13;
 
 std::size_t node_count(Range run, std::size_t leaves) {
   std::size_t count = 0;
@@ -34,7 +35,8 @@ void for_each_node(Range run, std::size_t leaves, Visit visit) {
   }
 }
 
-/// sum = the nodes of `mine` added up, for the transport to go on with; may be the first of them.
+/// sum = the nodes of `mine` added up: this rank's addend in a native reduction. `sum` may be the
+/// first node itself.
 void collapse(const PartialSum& mine, std::span<float> sum) {
   if (mine.nodes().empty()) std::fill(sum.begin(), sum.end(), 0.0F);
   for (std::size_t node = 0; node < mine.nodes().size(); ++node) {
@@ -46,8 +48,8 @@ void collapse(const PartialSum& mine, std::span<float> sum) {
   }
 }
 
-/// A sum that did not come in nodes has been written to `target.next()`: it stands in the first
-/// node of the run, and the others are 0.
+/// After a native reduction, whose result has been written to `target.next()`: it becomes the first
+/// node of the run, and the other nodes are 0.
 void push_as_nodes(Range run, std::size_t leaves, PartialSum& target) {
   for_each_node(run, leaves, [&, first = true](Range node) mutable {
     if (!first) target.next_zeroed();
@@ -219,7 +221,7 @@ void Reducer::add_up(std::size_t step, std::span<float> sum, CallSite site) {
   const Range node = node_of(step);
   std::size_t first_source = 0;
   while (!lies_in(sources_[first_source].node, node)) ++first_source;
-  bool overwrites_late = false;  // a source that is read after the first addition
+  bool overwrites_late = false;  // the sum lies on a source that is read after the first addition
   for (std::size_t i = first_source; i < sources_.size() && lies_in(sources_[i].node, node); ++i) {
     Source& source = sources_[i];
     if (source.own != nullptr) {
@@ -283,13 +285,13 @@ void Reducer::finish_all_reduce(PartialSum& whole, CallSite site) {
   if (reduction_ == Reduction::native) return native_all_reduce(whole, site);
   const bool in_place = &whole == mine_;
   if (in_place) restart_in_place(whole);
-  // The sum is written where this rank's nodes are still sent from.
+  // The sum overwrites this rank's nodes, so they must have been sent.
   if (in_place && everyone_owns_all_) wait_for(departures_, site);
   std::size_t step = 0;
   for (const Range node : nodes_) {
     const std::span<float> sum = whole.next();
     const Range mine = share_of_rank(group_.rank());
-    // Where a rank's part was sent from, its sum arrives.
+    // In place, shares arrive where this rank's nodes are still lent from: borrow them later.
     if (!everyone_owns_all_ && !in_place) borrow_shares(sum, site);
     for_each_piece(mine.size(), piece_, [&](Range piece) {
       add_up(step++, sum.subspan(mine.begin + piece.begin, piece.size()), site);
@@ -350,8 +352,7 @@ void Reducer::all_reduce(const PartialSum& mine, std::span<const Range> runs, Pa
 }
 
 void Reducer::native_reduce_scatter(PartialSum& chunk, CallSite site) {
-  // MPI scatters into other memory only, and its all_reduce takes less time than to copy from
-  // there.
+  // MPI cannot scatter a sum in place. Its all_reduce is faster than a scatter and a copy.
   if (&chunk == mine_) return native_all_reduce(chunk, site);
   if (union_of(runs_).empty()) return;  // everyone knows that there is nothing to add
   for (std::size_t r = 0; r < counts_.size(); ++r) {

@@ -15,7 +15,7 @@
 namespace meshparity {
 
 /// Sums across a group in the order of the canonical sum. Each rank holds the nodes of its run of
-/// leaves; the runs lie side by side in rank order (some may be empty). Whoever needs an element
+/// leaves; the runs lie side by side in rank order (some may be empty). The owner of an element
 /// gets every rank's nodes for it and merges them in leaf order, so it does not matter how the runs
 /// were cut.
 ///
@@ -23,7 +23,7 @@ namespace meshparity {
 /// another axis of the mesh goes on from there.
 ///
 /// A reduction may begin early and be finished later, with work in between. Nodes are lent: owners
-/// add them up straight from where the others hold them, if the transport can show them that.
+/// read them where the others hold them, if the transport can show them.
 /// Reductions that are under way together are finished in the same order on all ranks.
 class Reducer {
  public:
@@ -31,15 +31,15 @@ class Reducer {
   /// same time need different channels, the same on all ranks, from 0 to Comm::max_tag / 2.
   Reducer(Comm& group, Reduction reduction, std::size_t leaves, std::size_t channel = 0);
 
-  /// Up to so many elements, an all_reduce sends all nodes to everybody: that is faster than to
-  /// send each element's nodes to its owner and the sums from there.
+  /// Up to this many elements, an all_reduce sends all nodes to everybody: one round is faster than
+  /// sending nodes to the owners and sums back.
   static std::size_t longest_short_sum(std::size_t ranks);
 
-  /// The elements of a message: longer shares travel in several.
+  /// The most elements of a message: longer shares travel in several.
   static std::size_t longest_message(std::size_t ranks);
 
-  /// Takes the memory for reductions of up to `width` elements over these runs; others throw
-  /// std::logic_error.
+  /// Takes the memory for reductions of up to `width` elements over these runs. A reduction that
+  /// needs more throws std::logic_error.
   void reserve(std::span<const Range> runs, std::size_t width);
 
   /// Collective. Begins a reduction: lends this rank's nodes to the owners of their elements. Until
@@ -49,14 +49,14 @@ class Reducer {
   void begin_all_reduce(const PartialSum& mine, std::span<const Range> runs,
                         CallSite site = CallSite::here());
 
-  /// Collective. Rank r is left with elements share_of(width, size, r) of the sum over all runs:
-  /// its nodes are pushed onto `chunk`. That may be the sum that was begun with, if all runs
-  /// together are one node: it becomes that node, of which only this rank's elements mean anything.
+  /// Collective. Rank r gets elements share_of(width, size, r) of the sum over all runs: its nodes
+  /// are pushed onto `chunk`. `chunk` may be the sum that was begun with if all runs together are
+  /// one node: it becomes that node, in which only this rank's elements are valid.
   void finish_reduce_scatter(PartialSum& chunk, CallSite site = CallSite::here());
 
-  /// Collective. Everyone is left with all elements: their owners add them up and lend them to all
-  /// others; a short sum everyone adds up alone. The nodes are pushed onto `whole`. That may be the
-  /// sum that was begun with, if all runs together are one node: it becomes that node.
+  /// Collective. Everyone gets all elements: owners add them up and lend them to all others; of a
+  /// short sum everyone adds up all. The nodes are pushed onto `whole`. `whole` may be the sum that
+  /// was begun with if all runs together are one node: it becomes that node.
   void finish_all_reduce(PartialSum& whole, CallSite site = CallSite::here());
 
   /// Begun and finished at once.
@@ -65,9 +65,9 @@ class Reducer {
   void all_reduce(const PartialSum& mine, std::span<const Range> runs, PartialSum& whole,
                   CallSite site = CallSite::here());
 
-  /// Collective. Every rank's share_of(size, ranks, rank) of `whole` goes to all others. After a
-  /// reduce_scatter that is the second half of an all_reduce: of the sums, or of what has become of
-  /// them. Until it is finished, `whole` must stay as it is.
+  /// Collective. Every rank's share_of(size, ranks, rank) of `whole` goes to all others: after a
+  /// reduce_scatter, the second half of an all_reduce (an update may come in between). Until it is
+  /// finished, `whole` must stay as it is.
   void begin_all_gather(std::span<float> whole, CallSite site = CallSite::here());
   void finish_all_gather(CallSite site = CallSite::here());
 
@@ -81,11 +81,11 @@ class Reducer {
   };
 
   void begin(const PartialSum& mine, std::span<const Range> runs, CallSite site);
-  /// What adding up so many elements needs: a block for each level of the tree, and one more.
+  /// Floats to add up a share in: a block for each level of the tree, and one more.
   std::size_t scratch_for(std::size_t share) const;
   /// The elements that a rank owns, alone or with everyone else.
   Range share_of_rank(std::size_t rank) const;
-  /// Calls `visit` with every other rank, each rank in an order of its own.
+  /// Calls `visit` with every other rank, from the next one on: no rank is everyone's first.
   template <typename Visit>
   void for_each_other(Visit visit) const;
 
@@ -97,8 +97,9 @@ class Reducer {
   std::span<float> incoming_of(std::size_t step);
   void receive(std::size_t step, CallSite site);
   void add_up(std::size_t step, std::span<float> sum, CallSite site);
-  /// The elements `block` of a piece of a node, from the sources beginning with `source`, which
-  /// moves on: stands in one of them, or else in `sum`. Right children go to `scratch`.
+  /// Adds up the elements `block` of a piece of a node from its sources, the first of which is
+  /// `source`; moves `source` past them. The result is in a source if there is only one, else in
+  /// `sum`. Right children go to `scratch`.
   const float* node_sum(Range node, Range block, std::size_t& source, float* sum,
                         float* scratch) const;
   /// Everyone's share of `whole`: this rank's goes to all others, theirs arrive.
@@ -106,8 +107,8 @@ class Reducer {
   void borrow_shares(std::span<float> whole, CallSite site);
   void wait_for(std::vector<Request>& requests, CallSite site);
 
-  /// Lets the sum under way start anew, over all runs; its memory keeps the values that are still
-  /// read. Throws std::logic_error if all runs are several nodes.
+  /// Empties the sum under way, so that the result can be pushed onto it; the values in its memory
+  /// stay. Throws std::logic_error if all runs together are several nodes.
   void restart_in_place(PartialSum& sum) const;
 
   void native_reduce_scatter(PartialSum& chunk, CallSite site);
@@ -124,7 +125,7 @@ class Reducer {
   std::span<const Range> runs_;
   std::vector<Range> nodes_;  // of the sum over all runs
   std::vector<Source> sources_;
-  AlignedFloats incoming_;  // for copies: the first half of even steps, the other of odd ones
+  AlignedFloats incoming_;  // copies of loans: the first half for even steps, the other for odd
   std::array<std::vector<Request>, 2> arrivals_;
   std::vector<Request> departures_;
   struct Share {

@@ -12,9 +12,9 @@
 namespace meshparity::bench {
 namespace {
 
-constexpr std::size_t kRounds = 201;  // short ones, so that many of them are not disturbed
+constexpr std::size_t kRounds = 201;  // many short ones: most are not disturbed
 
-/// Seconds a call takes, between two barriers: all ranks must make as many.
+/// Seconds of a call between two barriers. Collective: all ranks make the same number of calls.
 double seconds_of(const Action& action, std::size_t calls, Comm& world) {
   const auto warm_up = [&] {
     action();
@@ -77,7 +77,7 @@ class Sum {
   Reducer reducer_;
 };
 
-/// The transport's own call and nothing around it: what native reductions rest on.
+/// The transport's own call alone, as native reductions use it.
 class Transport {
  public:
   Transport(std::size_t width, Comm& world) : world_(world), values_(width), mine_(width) {
@@ -109,7 +109,7 @@ void require_same_sums(Sum& canonical, Sum& native, const Operation& operation) 
   if (!std::ranges::equal(canonical.total(), native.total())) {
     throw std::runtime_error("canonical and native sums of whole numbers differ");
   }
-  // Sums of sums of sums ... would not stay finite.
+  // Added up over and over in place, other values would overflow.
   canonical.set_to(0, 0);
   native.set_to(0, 0);
 }
@@ -124,7 +124,7 @@ void measure(const Operation& operation, std::size_t width, std::size_t calls, C
                                              [&] { (transport.*operation.alone)(); }};
   std::array<std::vector<double>, 3> seconds;
   for (std::size_t round = 0; round < kRounds; ++round) {
-    // Another one goes first each time, as in every paired measurement.
+    // Contestants take turns to go first, as in every paired measurement.
     for (std::size_t turn = 0; turn < contestants.size(); ++turn) {
       const std::size_t c = (round + turn) % contestants.size();
       seconds[c].push_back(seconds_of(contestants[c], calls, world));

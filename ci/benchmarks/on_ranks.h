@@ -7,8 +7,7 @@
 /// Measurements under Open MPI. Collective over the world; rank 0 prints.
 namespace meshparity::bench {
 
-/// A mesh against one rank, which must give the same bits. The others wait while rank 0 trains
-/// alone.
+/// A mesh against one rank, which must give the same bits: the others wait while rank 0 trains.
 void measure_scaling(const std::string& corpus_path, Comm& world);
 
 /// Training steps with canonical against native reductions, on a mesh.

@@ -45,7 +45,7 @@ Collector run(const Action& before, const Action& work, Settings settings) {
 std::vector<std::vector<double>> paired_seconds(std::span<const Action> contestants,
                                                 const Effort& effort) {
   const std::size_t count = contestants.size();
-  std::vector<std::size_t> calls;  // that fill the time, found out once
+  std::vector<std::size_t> calls;  // how many fill the time, found out once
   for (const Action& action : contestants) {
     const auto found = run(action, action, [&](auto* b) { b->MinTime(effort.seconds); });
     const double wanted = effort.seconds / found.processor_seconds();
@@ -55,7 +55,7 @@ std::vector<std::vector<double>> paired_seconds(std::span<const Action> contesta
   for (std::size_t round = 0; round < effort.rounds; ++round) {
     for (std::size_t turn = 0; turn < count; ++turn) {
       const std::size_t c = (round + turn) % count;
-      // The call before brings its own data back into the caches.
+      // A call that is not timed first, which brings the contestant's data back into the caches.
       const auto measured = run(contestants[c], contestants[c], [&](auto* b) {
         b->Iterations(static_cast<benchmark::IterationCount>(calls[c]));
       });

@@ -16,10 +16,10 @@ struct Effort {
   double seconds = 0.002;
 };
 
-/// Seconds of processor time that one call takes: [contestant][round]. Contestants take turns,
-/// another one first in each round, so that whatever else happens on the machine meets all of them:
-/// Google Benchmark measures each turn, but has no such order of its own. Processor time, for it
-/// does not run while another process has the core.
+/// Seconds of processor time that one call takes: [contestant][round]. Contestants take turns, and
+/// another one is first in each round, so that other work on the machine disturbs all of them
+/// alike. (Google Benchmark measures each turn, but has no such order of its own.) Processor time,
+/// because it stands still while another process has the core.
 std::vector<std::vector<double>> paired_seconds(std::span<const Action> contestants,
                                                 const Effort& effort = {});
 
@@ -29,8 +29,8 @@ double wall_seconds(const Action& before, const Action& work);
 /// Throws std::logic_error if there are no values.
 double median(std::vector<double> values);
 
-/// What this fraction of the values is below. For wall times, a low one says more than the median:
-/// whatever else runs on the machine can only make them longer.
+/// The value that this fraction of the values is below. For wall times a low fraction says more
+/// than the median: other work on the machine can only make them longer.
 double quantile(std::vector<double> values, double fraction);
 
 /// The median over the rounds of a[round] / b[round].

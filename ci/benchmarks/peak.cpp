@@ -30,8 +30,8 @@ void measure_peak(const std::string& filter) {
 #ifdef MESHPARITY_BENCH_X86
   for (const Isa isa : available_isas()) {
     if (isa != Isa::avx2 && isa != Isa::avx512) continue;
-    // A fraction of the peak is asked of AVX2 alone: how much of AVX-512's is within reach depends
-    // on how a processor shares it out over its units.
+    // Only AVX2 has a bar: how much of AVX-512's peak can be reached depends on how a processor
+    // shares the work out over its units.
     const bool is_avx2 = isa == Isa::avx2;
     for (const Product& product : products_of({"wide", 256, 1024, 1024})) {
       if (product.name.find(filter) == std::string::npos) continue;

@@ -70,8 +70,8 @@ void add_onednn(const Operands& o, std::vector<Peer>& peers) {
 #endif
 
 #ifdef MESHPARITY_BENCH_LIBXSMM
-/// Column-major, so it computes output^T = right^T left^T. Without a kernel of its own for a
-/// product it would only hand it on to BLAS, which is measured already.
+/// Column-major, so it computes output^T = right^T left^T. Products for which it has no kernel are
+/// left out: it would hand them on to BLAS, which is measured already.
 void add_libxsmm(const Operands& o, std::vector<Peer>& peers) {
   const auto size = [](std::size_t value) { return static_cast<libxsmm_blasint>(value); };
   const libxsmm_blasint lda = size(right_stride(o));

@@ -54,7 +54,7 @@ void save_baseline(const Options& options, const Json& rows) {
   Json& ratios = baseline.at("ratios");
   for (const Json& row : rows) ratios.erase(row.at("part").get<std::string>());
   for (const Json& row : rows) {
-    // Three decimals are more than two runs share.
+    // Three decimals are more than two runs have in common.
     ratios[row.at("part").get<std::string>()][row.at("name").get<std::string>()] =
         std::round(1000 * row.at("ratio").get<double>()) / 1000;
   }

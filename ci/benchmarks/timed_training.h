@@ -47,7 +47,7 @@ using Train = std::function<void(const TrainingSinks&)>;
 /// still fill the caches, are left out. Losses and parameters are not kept.
 double step_processor_seconds(const Train& train, std::size_t steps);
 
-/// A step's wall time is what a tenth of the steps is below. Collective, where `train` is.
+/// A step's wall time: the time that a tenth of the steps is below. Collective if `train` is.
 TimedTraining train_on_the_clock(const Train& train);
 
 /// One rank, no communication.

@@ -24,7 +24,7 @@ class Pairs {
     pairs_.push_back({a.step_seconds, b.step_seconds, std::min(a.core_share, b.core_share)});
   }
 
-  /// Prints a / b, from that half of the pairs which other work on the machine disturbed least.
+  /// Prints a / b, from the half of the pairs that other work on the machine disturbed least.
   void print_ratio(const std::string& part, const std::string& name, double bar, Good good) {
     std::sort(pairs_.begin(), pairs_.end(),
               [](const Pair& x, const Pair& y) { return x.core_share > y.core_share; });
@@ -91,7 +91,7 @@ class Limit {
   }
 
  private:
-  /// Of the seconds of all ranks.
+  /// Of the seconds that all ranks measured.
   double slowest(double seconds) {
     const auto mine = static_cast<float>(seconds);
     std::vector<float> all(world_.size());

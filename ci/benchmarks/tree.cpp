@@ -6,7 +6,7 @@
 namespace meshparity::bench {
 namespace {
 
-/// Leaves from which on the tree has to be almost free.
+/// With this many terms in a leaf or more, the tree has to be almost free.
 constexpr std::size_t kCheapGrain = 64;
 
 void measure(const Product& product) {

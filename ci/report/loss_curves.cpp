@@ -16,11 +16,11 @@ constexpr double kRight = 150;  // room for the legend
 constexpr double kTop = 20;
 constexpr double kBottom = 50;
 
-// Told apart by eyes of every kind (Okabe and Ito's palette, without its yellow).
+// Colours that colour-blind readers can tell apart (Okabe and Ito's palette, without its yellow).
 constexpr std::array<const char*, 7> kColours = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                                  "#56b4e9", "#e69f00", "#000000"};
 
-/// Data to picture: x is log10(step + 1), for recipes differ a hundredfold in length.
+/// From data to picture. x is log10(step + 1), because some recipes are a hundred times longer.
 struct Frame {
   double last_step = 1;
   double lowest = 0;

@@ -132,7 +132,7 @@ PortabilityCheck portability_check(const Json& json) {
 }
 
 EnvironmentRow environment_row(const Json& json) {
-  // No checks: the program did not get that far.
+  // No checks: the program ended before them.
   const auto checks = [&](const char* key) {
     std::vector<PortabilityCheck> list;
     for (const Json& element : json.at(key)) list.push_back(portability_check(element));

@@ -19,8 +19,7 @@ struct Sampled {
   std::size_t ranks_max = 0;
 };
 
-/// Random cases of one strategy (`train_tp`), or of one product (`dp x tp`) among those of
-/// train_mesh.
+/// Random cases of one strategy (`train_tp`), or of one product (`dp x tp`) of train_mesh.
 struct ParityRow {
   std::string name;
   Sampled simulated;

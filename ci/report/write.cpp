@@ -11,7 +11,7 @@ bool is_number(const std::string& cell) {
   return !cell.empty() && cell.find_first_not_of("0123456789.-+e% ") == std::string::npos;
 }
 
-/// Columns of nothing but numbers stand to the right.
+/// Columns of numbers are aligned to the right.
 std::vector<bool> numeric_columns(const Table& table) {
   std::vector<bool> numeric(table.headers.size(), true);
   for (const auto& row : table.rows) {

@@ -47,8 +47,8 @@ constexpr Way kSimulated[] = {
     {"dp=2,fsdp=2,tp=2,pp=2", 2, k1f1b},
 };
 
-/// mpirun jobs take long to start, so they are dealt out: recipe r gets jobs r, r + 4, r + 8, r
-/// + 12.
+/// mpirun jobs take long to start, so they are dealt out: recipe r gets jobs r, r + 4, r + 8 and
+/// r + 12.
 constexpr Way kMpi[] = {
     {"pp=2", 4, kGpipe},
     {"dp=2", 1, k1f1b},
@@ -84,7 +84,7 @@ GoldenCase make_case(const Way& way, const std::string& transport, const GoldenR
   return made;
 }
 
-/// Cutting down can make two cases the same.
+/// Adds a case unless it is there: two cases may have been cut down to the same one.
 void add(std::vector<GoldenCase>& cases, const GoldenCase& made) {
   if (std::find(cases.begin(), cases.end(), made) == cases.end()) cases.push_back(made);
 }

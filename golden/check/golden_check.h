@@ -18,8 +18,8 @@ struct GoldenCheckOptions {
 /// A case and how it went.
 struct GoldenResult {
   GoldenCase run;
-  std::string
-      difference;  ///< empty: the golden's bits. Otherwise the first difference, or the failure
+  /// The first difference from the golden, or why the case failed; empty if it has the same bits.
+  std::string difference;
 
   bool same_bits() const { return difference.empty(); }
 };

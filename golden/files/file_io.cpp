@@ -26,7 +26,7 @@ std::filesystem::path target_of(const std::string& path) {
   return error ? std::filesystem::path(path) : target;
 }
 
-/// Renames are on the disk only when the directory is.
+/// Writes the directory to the disk, without which a rename may be lost.
 void flush_directory(const std::filesystem::path& file) {
   const std::filesystem::path directory = file.has_parent_path() ? file.parent_path() : ".";
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -95,7 +95,7 @@ LoadedModel::LoadedModel(const std::string& path) : path_(path) {
 }
 
 Corpus LoadedModel::vocabulary_corpus(std::size_t context) const {
-  // Twice the first byte: a carriage return at the end of a line would be taken for its end.
+  // One byte more: a carriage return at the end would be taken for part of a line end.
   return Corpus(vocabulary_ + vocabulary_.front(), context);
 }
 

@@ -12,7 +12,7 @@
 namespace meshparity {
 namespace {
 
-/// Throws for what no number may look like.
+/// Throws for text that is no number of any kind: empty, or with a sign.
 void reject_common(std::string_view text) {
   if (text.empty()) throw UsageError("the value is empty", "give a number");
   if (text.front() == '-') {

@@ -45,9 +45,9 @@ std::string known_keys() {
   return keys;
 }
 
-/// What CLI11's reader makes of one line. It is given single lines, because it tells no line
-/// numbers and joins repeated keys, and brackets that no path has, because it would take "[" for an
-/// array.
+/// What CLI11's reader makes of one line. It gets single lines, because it knows no line numbers
+/// and joins repeated keys, and other brackets than [ ] for arrays, because a path may begin with
+/// one.
 CLI::ConfigItem parse_line(const std::string& line) {
   CLI::ConfigBase reader;
   reader.arrayBounds('\x01', '\x02');
@@ -62,7 +62,7 @@ CLI::ConfigItem parse_line(const std::string& line) {
   return items.front();
 }
 
-/// `data` as a line can hold it: quoted where the reader would strip something.
+/// `data` as it stands in a line: quoted if the reader would otherwise strip part of it.
 std::string data_text(const std::string& data) {
   if (data.find_first_of("#\n\r") != std::string::npos) {
     throw UsageError(fmt::format("data '{}' cannot be written in a recipe", data),

@@ -33,8 +33,7 @@ void set_recipe_field(Recipe& recipe, std::string_view key, std::string_view val
 /// give name:line: a malformed line, an unknown or repeated key, a bad value.
 void apply_recipe_text(Recipe& recipe, const std::string& text, const std::string& name);
 
-/// The same from a file; a relative `data` is meant relative to the file's folder. Throws
-/// UsageError.
+/// The same from a file. A relative `data` is relative to the file's folder. Throws UsageError.
 void apply_recipe_file(Recipe& recipe, const std::string& path);
 
 /// Canonical text, every field on a line of its own, which reads back as the same recipe. `data` is

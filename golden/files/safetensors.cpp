@@ -117,7 +117,7 @@ std::vector<std::uint64_t> whole_numbers(const Json& entry, const std::string& k
   return numbers;
 }
 
-/// Checks one entry on its own and against the bytes that are there: it must begin where the tensor
+/// Checks one entry by itself and against the bytes that follow: it must begin where the tensor
 /// before it ended.
 Entry parse_entry(const Json& json, std::uint64_t expected_begin, std::uint64_t data_bytes) {
   if (!json.is_object()) throw UsageError("its entry is not an object");

@@ -34,7 +34,7 @@ std::uint64_t digest_member(const Json& object) {
   return digest;
 }
 
-/// What a reader wants to see of a float: six digits.
+/// A float for people: six digits.
 double rounded_for_reading(float loss) { return std::stod(fmt::format("{:.6g}", loss)); }
 
 Json recipe_json(const Recipe& recipe) {
@@ -42,7 +42,7 @@ Json recipe_json(const Recipe& recipe) {
   for (const RecipeField& field : recipe_fields()) {
     const std::string key(field.key);
     const std::string text = field.text(recipe);
-    // The shortest text of a binary32 survives a trip through binary64.
+    // Read as binary64 and printed again, a binary32's shortest text stays the same.
     json[key] = field.key == "data" ? Json(text) : Json::parse(text);
   }
   return json;

@@ -72,7 +72,7 @@ pid_t start(const std::vector<std::string>& command, const Pipe& output, const P
   return child;
 }
 
-/// Reads what there is; closes the reading end at its end.
+/// Reads what has arrived; at the end of the stream, closes the pipe.
 void drain(Pipe& pipe, std::string& text) {
   std::array<char, 4096> buffer{};
   const ssize_t count = ::read(pipe.ends[0], buffer.data(), buffer.size());
@@ -83,8 +83,7 @@ void drain(Pipe& pipe, std::string& text) {
   }
 }
 
-/// Ends the child as time goes by: nothing before the deadline, SIGTERM at it, SIGKILL after a
-/// grace.
+/// Ends a child that takes too long: SIGTERM at the deadline, SIGKILL some time later.
 class Deadline {
  public:
   Deadline(pid_t child, std::chrono::milliseconds deadline)

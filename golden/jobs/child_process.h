@@ -19,7 +19,7 @@ struct ChildResult {
 /// SIGKILL. Throws EnvironmentError if it cannot be started.
 ChildResult run_child(const std::vector<std::string>& command, std::chrono::milliseconds deadline);
 
-/// The folder of the running program: its siblings are there.
+/// The folder of the running program, where the other programs are.
 std::string program_folder();
 
 }  // namespace meshparity

@@ -20,7 +20,7 @@ std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shard
   return whole;
 }
 
-/// Takes part in gathering on every rank, and tells the sinks on rank 0.
+/// Gathers what the sinks want: collective; rank 0 passes it on.
 class Observer final : public StepObserver {
  public:
   /// `world` is null where there is no communication.

@@ -31,7 +31,8 @@ struct StepTensors {
   std::vector<std::vector<float>> gradients;
 };
 
-/// What rank 0 is told; anything left empty is not gathered. The same on every rank.
+/// What rank 0 is told. Nothing is gathered for a sink that is empty, so it must be empty on all
+/// ranks.
 struct TrainingSinks {
   /// Without `statistics`, norm and digest are 0.
   std::function<void(const TraceStep&)> step;

@@ -32,7 +32,7 @@ class Launch {
   /// Returns its exit status, 0 if nobody failed.
   int agree(const std::exception_ptr& error) const;
 
-  /// The other ranks, once all is done but what rank 0 alone still does, however long that takes.
+  /// For the other ranks when training is over: no deadline while they wait for rank 0 to finish.
   void wait_for_root();
 
   /// Prints an error that the other ranks may not have seen, and ends all of them.

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-/// What must be the same bits whatever the processor, the compiler and its options: each check
-/// compares what can be compared on the spot, and sums up the rest in a SHA-256 that other machines
-/// compare with theirs.
+/// What must be the same bits whatever the processor, the compiler and its options. Each check
+/// compares what it can on this machine, and gives a SHA-256 of all results to compare with those
+/// of other machines.
 namespace meshparity {
 
 /// One check, and how many of its comparisons found the same bits.
@@ -29,8 +29,8 @@ std::vector<PortabilityCheck> check_portable_goldens(const std::string& golden_d
 /// written out.
 std::vector<PortabilityCheck> check_portable_kernels();
 
-/// exp, log, tanh and erf on about a million floats of all kinds: the loop that the compiler may
-/// vectorise against calls.
+/// exp, log, tanh and erf on about a million floats of all kinds: a loop that the compiler may
+/// vectorise, against single calls.
 std::vector<PortabilityCheck> check_portable_functions();
 
 /// Floats as bytes that are the same on every machine: little-endian, and every NaN the same.

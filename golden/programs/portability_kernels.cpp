@@ -273,7 +273,8 @@ std::vector<float> softmax_of(std::span<const float> logits, std::size_t grain) 
   return result;
 }
 
-/// The largest logit is left out: of +0 and -0 either may be it, which changes no result.
+/// The largest logit itself is not compared: +0 and -0 may both be it, which changes no other
+/// result.
 PortabilityCheck check_softmax() {
   Judge judge("softmax_rows");
   for (std::size_t number = 0; number < kCases; ++number) {

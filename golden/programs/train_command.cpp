@@ -43,8 +43,9 @@ void require_fitting_world(const TrainOptions& options, const Launch& launch) {
   }
 }
 
-/// An output was checked before training, so what fails now is the machine's doing. Every rank
-/// would otherwise take a UsageError for one that all ranks have.
+/// Turns a UsageError into the environment's: outputs were checked before training, so what fails
+/// now is the machine, and on rank 0 alone. (Ranks take a UsageError for one that all of them
+/// have.)
 template <typename Write>
 void writing(Write write) {
   try {
@@ -154,7 +155,7 @@ void train(const TrainOptions& options, const TrainInputs& inputs, const Paramet
   }
 }
 
-/// Rank 0: what was asked of the trained or loaded model.
+/// Rank 0: validates and samples from the trained or loaded model.
 void use_model(const TrainOptions& options, const TrainInputs& inputs,
                const ParameterSource& parameters) {
   if (options.samples == 0 && options.validation_batches == 0) return;
@@ -196,7 +197,7 @@ int run_command(const std::vector<std::string>& arguments, Launch& launch) {
     if (launch.rank() == 0) fmt::print("{}", text.what());
     return kSuccess;
   } catch (...) {
-    // The command line is the same on all ranks: no need to talk about it.
+    // The command line is the same on all ranks, so all of them fail alike.
     const ErrorReport report = describe_error(std::current_exception());
     if (launch.rank() == 0) std::fputs(report.text.c_str(), stderr);
     return report.status;

@@ -15,9 +15,8 @@ namespace meshparity {
 namespace {
 
 constexpr const char* kDescription =
-    "Trains the character model of a recipe: on one rank, on a simulated world in this process, "
-    "or\n"
-    "as one rank of an mpirun job. The mesh, the transport and the schedule never change a bit.";
+    "Trains the character model of a recipe: on one rank, on a simulated world in this process,\n"
+    "or as one rank of an mpirun job. The mesh, the transport and the schedule never change a bit.";
 
 constexpr const char* kFooter =
     R"(Without --load, parameters start at random. With --load they start as

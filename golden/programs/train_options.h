@@ -31,11 +31,11 @@ struct TrainOptions {
   bool quiet = false;
 
   bool overrides_field(const std::string& key) const;
-  /// True for what train_single does: one rank, the batch in one piece, no transport.
+  /// True if train_single trains this: one rank, the batch in one piece, no transport.
   bool fits_train_single() const;
 };
 
-/// Throws UsageError for what cannot be meant, PrintAndExit for --help and --version.
+/// Throws UsageError for arguments that make no sense, PrintAndExit for --help and --version.
 TrainOptions parse_train_options(const std::vector<std::string>& arguments);
 
 }  // namespace meshparity

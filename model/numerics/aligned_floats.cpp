@@ -29,8 +29,8 @@ void* allocate_aligned(std::size_t bytes) {
   const std::size_t whole_pages = (bytes + kLargePage - 1) / kLargePage * kLargePage;
   void* const memory = ::operator new(whole_pages, alignment_of(bytes));
 #ifdef MADV_HUGEPAGE
-  // A matrix of a few MiB is more small pages than a processor remembers, and a transport that maps
-  // another process's memory does so page by page. It is advice: without it all works as well.
+  // With small pages a matrix of a few MiB misses in the processor's address cache, and a transport
+  // that maps another process's memory takes longer. A hint: without it everything works as well.
   (void)madvise(memory, whole_pages, MADV_HUGEPAGE);
 #endif
   return memory;

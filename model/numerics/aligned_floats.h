@@ -5,16 +5,16 @@
 
 namespace meshparity {
 
-/// Memory that begins with a cache line, so that a vector loaded from it does not touch two of
-/// them. Large blocks lie in large pages, where the system has any. Throws std::bad_alloc.
+/// Memory aligned to cache lines, so that a vector loaded from it does not touch two of them. Large
+/// blocks lie in large pages, where the system has any. Throws std::bad_alloc.
 void* allocate_aligned(std::size_t bytes);
 void free_aligned(void* memory, std::size_t bytes) noexcept;
 
 constexpr std::size_t kLargePage = std::size_t{1} << 21;
 constexpr std::size_t kLargeBlock = kLargePage / 2;  // from here on blocks become whole large pages
 
-/// Where large blocks may lie, other than in the system's heap: a transport knows memory that the
-/// ranks of a machine show each other.
+/// Another place for large blocks than the heap: a transport may have memory that all ranks of a
+/// machine can read.
 class BlockSource {
  public:
   virtual ~BlockSource() = default;
@@ -40,7 +40,7 @@ struct AlignedAllocator {
   bool operator==(const AlignedAllocator&) const = default;
 };
 
-/// What the kernels work on, where the program itself takes the memory for it.
+/// The program's own vectors for the kernels to work on.
 using AlignedFloats = std::vector<float, AlignedAllocator<float>>;
 
 }  // namespace meshparity

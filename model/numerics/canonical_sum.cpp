@@ -42,7 +42,8 @@ bool is_node(Range node, std::size_t leaves) {
 
 Range first_node_of(Range run, std::size_t leaves) {
   if (is_node(run, leaves)) return run;
-  // Otherwise it is complete: as large as the run allows and its beginning is a multiple of.
+  // Otherwise it is a complete subtree: the largest power of two that fits into the run and divides
+  // its beginning.
   std::size_t size = std::bit_floor(run.size());
   while (run.begin % size != 0) size /= 2;
   return {run.begin, run.begin + size};

@@ -10,8 +10,7 @@
 /// The canonical sum: the one order in which every sum of a training run is added, whoever adds it.
 ///
 /// A sum over `n` terms is cut into leaves of `grain` terms. A leaf is added in index order from
-/// +0. The leaves are combined by the left-complete binary tree (the shape of a Merkle tree in RFC
-/// 6962):
+/// +0. The leaves are combined by the left-complete binary tree (a Merkle tree's, RFC 6962):
 ///
 ///     T(first, 1) = leaf(first)
 ///     T(first, m) = T(first, h) + T(first + h, m - h),  h = the largest power of two below m
@@ -53,14 +52,14 @@ class PartialSum {
   /// The next node, set to +0: what a leaf starts from.
   std::span<float> next_zeroed();
 
-  /// The largest node that the next `leaf_total` > 0 leaves start with. Whoever has all of its
-  /// terms may add it up elsewhere and push it whole.
+  /// The largest node that the next `leaf_total` > 0 leaves start with. A caller who has all of its
+  /// terms may add them up elsewhere and push the node whole.
   Range next_node(std::size_t leaf_total) const;
 
   /// The buffer from `next` now holds the node over the next `leaf_total` leaves: merge it.
   void push(std::size_t leaf_total = 1);
 
-  /// Pushes a node that stands elsewhere.
+  /// Pushes a copy of a node that was computed elsewhere.
   void push(Range node, std::span<const float> values);
 
   /// The nodes so far, left to right, and their values.

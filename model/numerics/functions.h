@@ -1,13 +1,13 @@
 #pragma once
 
-/// The model's own functions of the mathematical library: fixed sequences of IEEE operations, so
-/// the same bits on every machine (C libraries differ between releases and CPUs). Loops call the
-/// inline versions in inline_functions.h, which are these.
+/// The model's own mathematical functions: fixed sequences of IEEE operations, which give the same
+/// bits on every machine (C libraries differ between releases and CPUs). Loops call the inline
+/// versions in inline_functions.h, which do the same operations.
 namespace meshparity {
 
 /// Largest errors in units in the last place, found by trying every float against the C library's
-/// binary64 function (`functions_every_float` in property_tests, which also shows that all four never
-/// fall).
+/// binary64 function. (`functions_every_float` in property_tests; it also shows that all four are
+/// monotone.)
 inline constexpr double exp_max_ulp = 0.5002;
 inline constexpr double log_max_ulp = 0.5001;
 inline constexpr double tanh_max_ulp = 0.5003;

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-/// The functions of math.h for loops that the compiler turns into vector instructions: without
+/// The functions of functions.h for loops that the compiler turns into vector instructions: without
 /// branches or calls, and with the same operations for every element, so that scalar code and
 /// lanes of any width give the same bits.
 ///

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 /// The kernels as one instruction set provides them. The sources are the same for all; see simd.h.
-/// What they compute stands in kernels.h, which checks the sizes.
+/// kernels.h says what they compute, and checks the sizes.
 namespace meshparity {
 
 /// output (rows, columns) = left * right, dense: each element one canonical sum over `terms`.

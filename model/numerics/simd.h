@@ -4,9 +4,9 @@
 // are written once on top of this; only the fused multiply-add has to be spelled per instruction
 // set, because compilers offer no portable one for vectors.
 //
-// Included by translation units that are compiled several times with different flags, so nothing
-// here may leave a function behind that the linker could take for another build's: everything is
-// inlined, and the standard library's inline functions stay away.
+// Included by translation units that are compiled several times with different flags. The linker
+// must not mix their functions up: everything here is inlined or has internal linkage, and the
+// standard library's inline functions are not used.
 
 #include <cstddef>
 
@@ -23,8 +23,8 @@
 namespace meshparity {
 namespace {
 
-// A tile of the matrix product: rows x 2 vectors of the output, and of each of them so many leaves
-// at once. Their sums fill most of the registers, and leave room for the operands.
+// A tile of the matrix product: kTileRows x 2 vectors of the output, and kTileLeaves leaves of each
+// of them at once. Their sums fill most of the registers, and leave room for the operands.
 #if defined(__AVX512F__)
 constexpr std::size_t kLanes = 16;
 constexpr std::size_t kTileRows = 7;

@@ -1,7 +1,7 @@
 #pragma once
 
-// Kernels that walk over rows and elements, for one instruction set. Included by simd_kernels.cpp
-// alone.
+// Kernels that walk over rows and elements, for one instruction set. Only simd_kernels.cpp includes
+// this.
 
 #include "model/numerics/inline_functions.h"
 #include "model/numerics/kernel_table.h"
@@ -163,8 +163,8 @@ void sgd_update(std::size_t size, const float* gradient, float lr, float* values
   });
 }
 
-/// The finaliser of MurmurHash3: a bijection of 64 bits in which every input bit reaches every
-/// other.
+/// The finaliser of MurmurHash3: a bijection of 64 bits in which every input bit can change every
+/// output bit.
 [[gnu::always_inline]] inline std::uint64_t mix(std::uint64_t x) {
   x = (x ^ (x >> 33)) * 0xFF51AFD7ED558CCDULL;
   x = (x ^ (x >> 33)) * 0xC4CEB9FE1A85EC53ULL;

@@ -1,5 +1,5 @@
 // The kernels for one instruction set: this file is compiled once for each, with its flags, and
-// MESHPARITY_ISA names the table that comes of it.
+// MESHPARITY_ISA names the resulting table.
 
 #include "model/numerics/kernel_table.h"
 #include "model/numerics/simd_elementwise.h"

@@ -19,7 +19,7 @@ static_assert(kTileRows <= kPackedRows && kPackedRows <= kLanes);
 constexpr std::size_t kPackRightRows = 64;
 constexpr std::size_t kPackLeftColumns = 64;
 constexpr std::size_t kPackElements = 1 << 15;
-// So many rows make tiles of at least kLeastPackingRows.
+// RowTiles cuts this many rows or more into tiles of at least kLeastPackingRows.
 static_assert(kPackRightRows >= kTileRows * (kTileRows - 1));
 
 /// (a0 b0 a1 b1 ...): its lower half into a, its upper half into b.
@@ -57,8 +57,8 @@ template <std::size_t Rows>
 }
 
 /// packed[t * stride + i] = element t of row i, for Rows rows; those beyond `rows` repeat the last.
-/// A stride of fewer than Rows keeps only that many: what overhangs is overwritten by the next
-/// term, and after the last one by whoever owns that memory.
+/// With a stride below Rows the surplus rows of a term are overwritten by the next term. Those of
+/// the last term remain behind the packed values: there must be room for them.
 template <std::size_t Rows>
 void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, std::size_t terms,
                std::size_t term_stride, float* packed, std::size_t stride) {
@@ -92,8 +92,8 @@ void transpose_panel(const ProductTask& task, std::size_t first, std::size_t sec
   }
 }
 
-/// How the rows are cut into tiles of nearly the same height: a last one of few rows would leave
-/// the processor waiting.
+/// How the rows are cut into tiles of nearly the same height: a last tile of few rows would leave
+/// the multipliers idle.
 struct RowTiles {
   explicit RowTiles(std::size_t rows)
       : count((rows + kTileRows - 1) / kTileRows), height(rows / count), higher(rows % count) {}
@@ -130,8 +130,8 @@ std::size_t product_scratch(const ProductTask& task) {
   return floats;
 }
 
-/// One panel: the tiles below each other, first the higher ones. If it is to be packed, the first
-/// tile does that.
+/// One panel: the tiles below each other, first the higher ones. If the right matrix is to be
+/// packed, the first tile does that.
 void compute_panel(TileColumn tiles, const RowTiles& heights, std::size_t vectors) {
   const std::size_t packed_stride = tiles.left_tile_stride;
   for (std::size_t done = 0; done < heights.count; done += tiles.count) {

@@ -8,8 +8,7 @@
 //
 //     tile:      kTileRows x 2 vectors of the output
 //     one leaf:  `grain` fused multiply-adds on each of them, in registers; where there are enough
-//                of those, two neighbouring leaves are added side by side, so that half of the tree
-//                never leaves the registers
+//                registers, two neighbouring leaves are added side by side and merged there
 //     the tree:  a small stack of tiles, merged by a binary counter
 
 #include <utility>
@@ -25,7 +24,7 @@ constexpr std::size_t kTileVectors = 2;
 constexpr std::size_t kPanel = kTileVectors * kLanes;  // columns of a tile
 constexpr std::size_t kMergeDepth = 48;  // of the binary counter: more leaves than memory can hold
 
-// Terms that are asked for before they are needed.
+// How many terms ahead operands are prefetched.
 constexpr std::size_t kTermsAhead = 40;  // of the left matrix
 constexpr std::size_t kRowsAhead = 16;   // of a right matrix, while it is packed
 
@@ -39,7 +38,7 @@ struct TileColumn {
   const float* right;
   std::size_t right_term_stride;
   std::size_t right_second;  // where the second vector starts
-  float* packed_right;  // where to leave a copy of what is read: [term * kPanel + lane]; or null
+  float* packed_right;       // gets a copy of what is read: [term * kPanel + lane]; or null
   std::size_t terms;
   std::size_t grain;
   float* output;
@@ -87,7 +86,7 @@ template <bool PacksRight, std::size_t Leaves, std::size_t Rows, std::size_t Vec
       MESHPARITY_UNROLL for (std::size_t v = 0; v < Vectors; ++v) {
         factor[v] = load(w + v * right_second);
         if (!PacksRight) continue;
-        // Rows far apart are nothing that hardware foresees.
+        // Hardware prefetchers do not follow strides this long.
         __builtin_prefetch(w + kRowsAhead * right_term_stride + v * right_second, 0, 2);
         store(packed + l * terms * kPanel + v * kLanes, factor[v]);
       }
@@ -121,8 +120,8 @@ template <std::size_t Rows, std::size_t Vectors>
 }
 
 /// `LeftPacked`: the rows of the left matrix lie side by side (left_row_stride = 1).
-/// `PacksRight`: the tiles copy what they read of the right matrix, for those that follow: while
-/// they wait for the multiplications, that costs nothing.
+/// `PacksRight`: the tiles leave a copy of what they read of the right matrix for the tiles that
+/// follow. The copy costs nothing: the multiplications take longer.
 template <bool LeftPacked, bool PacksRight, std::size_t Rows, std::size_t Vectors>
 void compute_tiles(const TileColumn& tiles) {
   Node<Rows, Vectors> stack[kMergeDepth];  // the nodes so far, left to right
@@ -135,7 +134,7 @@ void compute_tiles(const TileColumn& tiles) {
     const float* right = column.right;
     float* packed = column.packed_right;
     Node<Rows, Vectors> node;  // NOLINT(cppcoreguidelines-pro-type-member-init): set below
-    // Asked for now, the output is there when the sums are finished.
+    // Prefetched now, the output is in the cache when the sums are finished.
     MESHPARITY_UNROLL for (std::size_t r = 0; r < Rows; ++r) {
       __builtin_prefetch(output + r * column.output_row_stride, 1);
       if (Vectors == 2) {
@@ -181,7 +180,7 @@ void compute_tiles(const TileColumn& tiles) {
 
 using ComputeTiles = void (*)(const TileColumn& tiles);
 
-/// Tiles that pack are of many: RowTiles makes those nearly full.
+/// Only tall products pack the right matrix, so their tiles have at least this many rows.
 constexpr std::size_t kLeastPackingRows = kTileRows > 1 ? kTileRows - 1 : 1;
 
 /// The instance for tiles of `rows` rows, First <= rows <= kTileRows.

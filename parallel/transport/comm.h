@@ -21,9 +21,8 @@ class CommError : public std::runtime_error {
 /// returns, and it must be waited for: a request that is dropped is an error the transport reports.
 class Request {
  public:
-  /// What a transport keeps for one operation. The transport holds on to it, sees from the use
-  /// count that a request was dropped, and uses it again after the wait: no allocation per
-  /// operation.
+  /// What a transport keeps for one operation. It uses it again after the wait, so that operations
+  /// allocate nothing, and sees from the use count that a request was dropped.
   class State {
    public:
     virtual ~State() = default;
@@ -72,16 +71,16 @@ class Comm {
   Request irecv(std::span<float> values, std::size_t from, int tag,
                 CallSite site = CallSite::here());
 
-  /// Lends `values` to rank `to`, who reads them where they stand, if this transport can show them,
-  /// or gets a copy. They must stay as they are until `wait` returns, and it returns when they have
-  /// been given back: whoever waits for that must not owe the borrower anything.
+  /// Lends `values` to rank `to`, who reads them in place if this transport can show them, or else
+  /// a copy. They must stay as they are until `wait` returns, which is when they have been given
+  /// back. To wait before giving back one's own loans from the same rank can deadlock.
   Request lend(std::span<const float> values, std::size_t to, int tag,
                CallSite site = CallSite::here());
-  /// The other side of `lend`, and of nothing else; `room` is for a copy. To `wait` for it is to
-  /// give it back. Loans of one pair and tag are given back in the order in which they were lent.
+  /// Matches a `lend`, never a `send`; `room` is for a copy. `wait` gives the loan back. Loans of
+  /// one pair and tag must be given back in the order in which they were lent.
   Request borrow(std::span<float> room, std::size_t from, int tag,
                  CallSite site = CallSite::here());
-  /// Waits for what irecv or borrow brings: the values, to be read until the request is waited for.
+  /// Blocks until the values of an irecv or borrow are there. They may be read until `wait`.
   std::span<const float> read(Request& incoming, CallSite site = CallSite::here());
 
   /// Returns at once for a request that is not pending.

@@ -8,7 +8,7 @@
 namespace meshparity {
 namespace {
 
-// Fewer values travel faster than word of where they stand.
+// A loan of fewer values is faster as a message than as an address and a read.
 constexpr std::size_t kLeastShown = 1 << 11;
 
 int rank_in(MPI_Comm communicator) {
@@ -41,14 +41,15 @@ class MpiComm final : public Comm {
   }
 
   ~MpiComm() override {
-    // Freeing is collective: while an exception is under way the others may never come to it.
+    // Freeing is collective: while an exception is under way, the others may never get here.
     if (std::uncaught_exceptions() != exceptions_) return;
     MPI_Comm_free(&returns_);
     if (communicator_ != MPI_COMM_WORLD) MPI_Comm_free(&communicator_);
   }
 
  private:
-  /// The sizes and places of the ranks' blocks in a buffer, as MPI takes them; memory is kept.
+  /// The sizes and starts of the ranks' blocks in a buffer, as MPI takes them; kept to be used
+  /// again.
   struct Blocks {
     explicit Blocks(std::size_t ranks) : sizes(ranks), starts(ranks) {}
 
@@ -96,7 +97,7 @@ class MpiComm final : public Comm {
             .tag = tag};
   }
 
-  /// Every MPI call passes here: under watch, its error turned into an exception.
+  /// Makes an MPI call: under watch, its error turned into an exception.
   template <typename Call>
   void run(const CommOperation& operation, Call call) {
     const std::string dropped = process_.dropped_requests();
@@ -155,12 +156,12 @@ class MpiComm final : public Comm {
     return Request(std::move(transfer));
   }
 
-  /// Whether loans of so many values stay where they stand: lender and borrower agree on that.
+  /// Whether a loan of `size` values is read in place. Lender and borrower come to the same answer.
   bool shows(std::size_t size, std::size_t peer) const {
     return size >= kLeastShown && neighbours_[peer] != nullptr;
   }
 
-  // The lender sends word of where the values stand; an empty message gives them back.
+  // The lender sends the place of the values; an empty message gives them back.
 
   Request do_lend(std::span<const float> values, std::size_t to, int tag, CallSite site) override {
     const CommOperation operation = with_peer("lend", "to", to, tag, site);
@@ -205,7 +206,7 @@ class MpiComm final : public Comm {
     return *transfer;
   }
 
-  /// Waits for the message, or for word of where the values stand.
+  /// Waits for the message, or for the place of the lent values.
   void arrive(Transfer& transfer, CommOperation operation) {
     if (transfer.arrived) return;
     const std::string name = std::string("wait for ") + operation.name;
@@ -215,7 +216,7 @@ class MpiComm final : public Comm {
     run(operation, [&] { return MPI_Wait(&transfer.request, &status); });
     transfer.arrived = true;
     if (!transfer.receives) return;
-    // If its size is wrong, the transfer is over.
+    // A wrong size throws: the transfer is then over.
     transfer.active = false;
     if (transfer.lender == nullptr) {
       check_size(status, transfer.room.size(), operation);

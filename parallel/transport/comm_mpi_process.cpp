@@ -57,7 +57,7 @@ std::string MpiProcess::dropped_requests() const {
 
 std::uint64_t MpiProcess::show(std::span<const float> values, Transfer& transfer) const {
   if (const auto place = arena_->place_of(values)) return *place;
-  // As a large block, whatever its size: others do not lie there.
+  // At least a large block: smaller ones are not in the arena.
   transfer.copy.reserve(std::max(values.size(), kLargeBlock / sizeof(float)));
   transfer.copy.assign(values.begin(), values.end());
   const auto place = arena_->place_of(transfer.copy);

@@ -21,8 +21,8 @@
 
 namespace meshparity {
 
-/// A send, a receive or a loan under way. Kept and used again, so that none allocates after the
-/// first ones.
+/// A send, a receive or a loan under way. Used again when it is over, so that operations stop
+/// allocating.
 struct Transfer final : Request::State {
   MPI_Request request = MPI_REQUEST_NULL;
   CommOperation operation{};
@@ -31,12 +31,12 @@ struct Transfer final : Request::State {
   bool active = false;
   bool arrived = false;
   std::span<float> room;  // of a receive
-  // Of a loan that stays where it stands:
-  const PeerArena* lender = nullptr;          // of a borrower
-  MPI_Comm returns = MPI_COMM_NULL;           // what has been read is given back here
+  // Of a loan that is read in place:
+  const PeerArena* lender = nullptr;          // the memory a borrower reads
+  MPI_Comm returns = MPI_COMM_NULL;           // where a borrower gives it back
   MPI_Request given_back = MPI_REQUEST_NULL;  // what a lender waits for
   std::array<std::uint64_t, 2> place{};       // and size
-  AlignedFloats copy;                         // of values that stand where nobody else can see them
+  AlignedFloats copy;                         // of values that are not in the lender's arena
 };
 
 /// Turns an MPI error into a CommError that names the operation.
@@ -76,7 +76,8 @@ class MpiProcess {
   /// The memory of another rank of the world; null unless each of the two sees the other's.
   const PeerArena* neighbour(std::size_t rank) const { return neighbours_[rank].get(); }
 
-  /// Where `values` stand for others to see: if need be, in a copy that `transfer` keeps.
+  /// The place of `values` in this rank's arena; if they are not in it, of a copy that `transfer`
+  /// keeps.
   std::uint64_t show(std::span<const float> values, Transfer& transfer) const;
 
  private:

@@ -18,7 +18,7 @@
 namespace meshparity {
 namespace {
 
-// Addresses cost nothing: more than the memory of a machine that ranks train on.
+// Addresses cost nothing, so the arena reserves more than a machine has memory.
 constexpr std::size_t kArena = std::size_t{1} << 38;
 
 std::size_t whole_pages(std::size_t bytes) {
@@ -27,7 +27,7 @@ std::size_t whole_pages(std::size_t bytes) {
 
 #ifdef __linux__
 
-/// All of the file, from an address on with which a large page begins.
+/// Maps all of the file, aligned to large pages.
 std::byte* map(int file, int protection) {
   void* const room = mmap(nullptr, kArena + kLargePage, PROT_NONE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -42,11 +42,12 @@ std::byte* map(int file, int protection) {
     return nullptr;
   }
   (void)madvise(begin, kArena, MADV_HUGEPAGE);  // few systems have any for shared memory
-  (void)madvise(begin, kArena, MADV_DONTDUMP);  // most of it is not there
+  (void)madvise(begin, kArena, MADV_DONTDUMP);  // most of it has never been touched
   return begin;
 }
 
-/// Makes the file as long as the arena. Beyond the limit on files, that would end the process.
+/// Makes the file as long as the arena. Checks the limit on file sizes first: the system would end
+/// the process.
 bool stretch(int file) {
   rlimit limit{};
   if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur < kArena) return false;
@@ -100,14 +101,14 @@ void SharedArena::give_back(void* memory, std::size_t bytes) noexcept {
   if (next != free_.end() && next->first < offset + size) free_.erase(next);
   try {
     free_[offset] = size;
-  } catch (const std::bad_alloc&) {  // then these addresses are lost, but not the memory
+  } catch (const std::bad_alloc&) {  // the addresses are lost, but their memory was given back
   }
 }
 
 std::unique_ptr<PeerArena> PeerArena::open(const ArenaAddress& address) {
   const std::string path =
       "/proc/" + std::to_string(address.process) + "/fd/" + std::to_string(address.file);
-  // That may be another file of another process, one that would keep us waiting.
+  // In another container that number may be any process's file: opening it must not block.
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file < 0) return nullptr;
   const bool long_enough = lseek(file, 0, SEEK_END) == static_cast<off_t>(kArena);
@@ -138,7 +139,7 @@ void* SharedArena::take(std::size_t bytes) noexcept {
   for (auto block = free_.begin(); block != free_.end(); ++block) {
     const auto [offset, room] = *block;
     if (room < size) continue;
-    // The map keeps as many entries as before or one less, so nothing has to be allocated.
+    // The entry itself is used again for what is left of it, so nothing has to be allocated.
     auto node = free_.extract(block);
     if (room > size) {
       node.key() = offset + size;

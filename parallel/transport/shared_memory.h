@@ -17,7 +17,7 @@ namespace meshparity {
 struct ArenaAddress {
   std::uint64_t process = 0;
   std::uint64_t file = 0;
-  std::uint64_t token = 0;  ///< stands at the beginning of the arena: another one has another
+  std::uint64_t token = 0;  ///< random, at the beginning of the arena: tells it from others
 };
 
 /// The large blocks of this process, in a file without a name (memfd_create) that others can map.
@@ -35,7 +35,7 @@ class SharedArena final : public BlockSource {
   void give_back(void* memory, std::size_t bytes) noexcept override;
 
   const ArenaAddress& address() const { return address_; }
-  /// Where values stand in the arena; nothing if they stand elsewhere.
+  /// The offset of values in the arena; nothing if they are not in it.
   std::optional<std::uint64_t> place_of(std::span<const float> values) const;
 
  private:
@@ -51,13 +51,13 @@ class SharedArena final : public BlockSource {
 /// The arena of another process, to be read.
 class PeerArena {
  public:
-  /// Null if this process may not see it, or has another one of that number (in a container).
+  /// Null if this process may not see it, or if the address names something else (in a container).
   static std::unique_ptr<PeerArena> open(const ArenaAddress& address);
   ~PeerArena();
   PeerArena(const PeerArena&) = delete;
   PeerArena& operator=(const PeerArena&) = delete;
 
-  /// Throws CommError if so many values do not stand at this place.
+  /// Throws CommError if `size` values at `place` are not all in the arena.
   std::span<const float> values(std::uint64_t place, std::uint64_t size) const;
 
  private:

@@ -28,7 +28,7 @@ enum class Collective {
 
 const char* name_of(Collective kind);
 
-/// One member's call of a collective operation. What a kind has no use for is empty.
+/// One member's call of a collective operation. What its kind does not use is empty.
 struct CollectiveCall {
   Collective kind = Collective::barrier;
   CallSite site;
@@ -70,7 +70,7 @@ class CollectiveMover {
   void draw_order(std::size_t ranks, std::uint64_t order_seed);
   float sum_in_drawn_order();
 
-  std::vector<std::size_t> offsets_;  // all three: room for one entry a rank, taken once
+  std::vector<std::size_t> offsets_;  // of all three: memory for one entry a rank, taken once
   std::vector<float> terms_;
   std::vector<std::pair<std::size_t, std::size_t>> additions_;  // terms[first] += terms[second]
 };

@@ -12,13 +12,13 @@
 
 namespace meshparity {
 
-/// How a simulated world behaves. Everything random is drawn from `seed`: the same seed is the same
-/// interleaving, the same delays, the same order of native float sums.
+/// How a simulated world behaves. Everything random is drawn from `seed`: the same seed gives the
+/// same interleaving, the same delays and the same order of native float sums.
 struct SimOptions {
   std::size_t ranks = 1;
   std::uint64_t seed = 0;
-  std::size_t max_delay =
-      8;  ///< scheduler turns that a message may take after both sides are ready
+  /// Scheduler turns that a message may take after both sides are ready.
+  std::size_t max_delay = 8;
 
   /// Rank `rank` dies when it is about to start its operation number `operation` (from 0).
   struct Death {
@@ -52,10 +52,10 @@ class SimFailure : public std::runtime_error {
 };
 
 /// Runs `body` once per rank of a world that lives in this process. Each rank is a fiber in the
-/// caller's thread (see fiber.h for how deep it may call); exactly one runs at a time and a seeded
-/// scheduler picks who is next, at communication alone. So ranks share what is thread_local, and
-/// one that waits for anything but communication keeps all waiting. Several threads may each run
-/// worlds, and a rank may run one.
+/// caller's thread (see fiber.h for how deep it may call). One runs at a time; at each
+/// communication a seeded scheduler picks the next one. So ranks share what is thread_local, and
+/// one that waits for anything but communication blocks all. Several threads may each run worlds,
+/// and a rank may run one.
 ///
 /// The world knows everything, so it reports at once: a deadlock (who waits for whom, in which
 /// operation, called where), a collective whose ranks disagree on its name, group, order or sizes,
@@ -68,7 +68,7 @@ class SimFailure : public std::runtime_error {
 ///
 /// A rank that dies is unwound by an exception that is not a std::exception; so are all others once
 /// the world has stopped. Throws CommError for options that make no sense, std::system_error before
-/// any rank starts if there is no memory for so many stacks, SimFailure, or whatever the first rank
+/// any rank starts if there is no memory for all stacks, SimFailure, or whatever the first rank
 /// to fail threw; then every other rank is unwound.
 void run_simulated(const SimOptions& options, const std::function<void(Comm& world)>& body);
 

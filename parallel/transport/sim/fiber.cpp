@@ -100,7 +100,7 @@ struct Fiber::StackPool {
   }
 
   Stack map() {
-    free.reserve(mapped + 1);  // so that it can be given back
+    free.reserve(mapped + 1);  // so that giving it back cannot fail
     void* lowest = ::mmap(nullptr, mapped_bytes(), PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (lowest == MAP_FAILED) throw_no_stack();
@@ -128,8 +128,8 @@ Fiber::Fiber(Body body) : body_(std::move(body)), stack_(pool().take()) {
   context_.uc_stack.ss_sp = bottom;
   context_.uc_stack.ss_size = kStackBytes;
   ::makecontext(&context_, &Fiber::start, 0);
-  // Only makecontext needs it. AddressSanitizer would clear what it knows of the whole stack at
-  // each switch; it is told about switches by other means.
+  // Only makecontext needs it. AddressSanitizer would forget what it knows of this stack at each
+  // switch; it is told about switches by other means.
   context_.uc_stack = {};
   stack_bottom_ = bottom;
   stack_size_ = kStackBytes;
@@ -180,7 +180,8 @@ void Fiber::start() noexcept {
 /// Immediately after a switch to this fiber.
 [[gnu::always_inline]] inline void Fiber::arrive() {
 #ifdef MESHPARITY_ASAN
-  // Tells where the stack of the fiber is that was left; of a caller it is not known otherwise.
+  // Says where the stack of the fiber is that was left; a caller's stack is known from nothing
+  // else.
   Fiber& from = *last_switch.from;
   __sanitizer_finish_switch_fiber(fake_stack_, &from.stack_bottom_, &from.stack_size_);
 #endif

@@ -13,12 +13,11 @@ namespace meshparity {
 /// handling, or that are unwinding it, stay its own.
 class Fiber {
  public:
-  /// Runs as the fiber. Returns the fiber that goes on when this one is over. Lets no exception
-  /// out.
+  /// Runs as the fiber. Returns the fiber that goes on when this one is over. Must not throw.
   using Body = std::function<Fiber&()>;
 
-  /// How deep a body may call. Pages that are never touched take no memory; the page below the
-  /// stack is not to be touched, so that an overflow ends the process.
+  /// How deep a body may call. Untouched pages take no memory; the page below the stack is
+  /// protected, so that an overflow ends the process.
   static constexpr std::size_t kStackBytes = std::size_t{1} << 20U;
 
   /// The caller as it is, on the stack it has, so that fibers can switch back to it.

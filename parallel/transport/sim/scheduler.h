@@ -9,7 +9,7 @@
 
 #include "parallel/transport/sim/fiber.h"
 
-/// The inside of a simulated world. Programs use parallel/comm_sim.h.
+/// The inside of a simulated world. Programs use comm_sim.h.
 namespace meshparity::sim {
 
 /// Thrown in every rank of a world that has stopped. Not a std::exception, so that a rank's own
@@ -37,17 +37,16 @@ class Event {
   virtual void happen() = 0;
 };
 
-/// Ranks that take turns, each a fiber of the thread that calls `run`: one runs, the others wait
-/// for their turn. Only the running one may call anything here, and nothing that they share needs a
-/// lock.
+/// Ranks that take turns, each a fiber of the thread that calls `run`. Only the one that runs may
+/// call anything here, and nothing that they share needs a lock.
 class Scheduler {
  public:
   /// `stalled` is called when no rank is ready and no event is to come. It must stop the world.
   Scheduler(std::size_t ranks, Random& random, std::function<void()> stalled);
 
-  /// Runs `body(rank)` for every rank, once; returns when all have returned. `body` lets no
-  /// exception out. It may start in a world that has stopped. Throws std::system_error before any
-  /// rank has started if the machine has no memory for so many stacks.
+  /// Runs `body(rank)` for every rank, once; returns when all have returned. `body` must not throw.
+  /// It may start in a world that has stopped. Throws std::system_error before any rank has started
+  /// if the machine has no memory for all stacks.
   void run(const std::function<void(std::size_t rank)>& body);
 
   /// Lets another rank go first, if the seed says so. Throws Unwound if the world has stopped.
@@ -58,7 +57,7 @@ class Scheduler {
 
   /// `event` happens `delay` turns from now; it must live until then.
   void schedule(Event& event, std::size_t delay);
-  /// Makes room for so many events at once.
+  /// Makes room for this many events at once.
   void reserve_events(std::size_t count) { events_.reserve(count); }
 
   /// From now on nothing happens any more and every rank is unwound at its next operation.

@@ -66,7 +66,7 @@ void World::run_rank(std::size_t rank, const RankBody& body) {
     }
   } catch (const Unwound&) {
   } catch (...) {
-    // What ranks throw while they are being unwound is a consequence.
+    // What ranks throw while they are being unwound follows from the first error.
     if (!scheduler_.stopped() && ranks_[rank].status != RankState::Status::dead) {
       failure_ = std::current_exception();
       scheduler_.stop();
@@ -120,7 +120,7 @@ Transfer& World::start_receive(const char* operation, Group& group, std::size_t 
   receive.sends = false;
   receive.target = target.data();
   receive.size = target.size();
-  // Who reads the buffer before the data has arrived shall notice.
+  // A rank that reads the buffer before the data has arrived shall get NaN.
   std::ranges::fill(target, std::numeric_limits<float>::quiet_NaN());
   Mailbox& mailbox = group.mailboxes[rank];
   if (Transfer* send = mailbox.sends.take_partner_of(receive)) {
@@ -176,8 +176,8 @@ void World::complete(Transfer& send) {
   constexpr auto dead = RankState::Status::dead;
   if (sender.status == dead || receiver.status == dead) return;
   if (abandoned(send, sender) || abandoned(receive, receiver)) return fail(reporter_.leak());
-  // Some transports show what is lent where it stands, others move it: half of the loans each. The
-  // memory of a rank that is to die will not be there.
+  // Some transports let a borrower read in place, others copy: here, half of the loans each. Where
+  // a rank is to die, all are copies, as its memory goes with it.
   const bool moves = !send.lent || options_.death.has_value() || random_.up_to(1) == 0;
   if (moves) std::copy_n(send.source, send.size, receive.target);
   receive.source = moves ? receive.target : send.source;
@@ -260,8 +260,9 @@ const CollectiveCall& World::collective(Group& group, std::size_t rank,
 }
 
 std::uint64_t World::order_seed(const Group& group) const {
-  // Groups of one name and size add their n-th sum alike, as implementations do that choose by
-  // size. Otherwise copies of a tensor that several groups reduce side by side would drift apart.
+  // Groups of one name and size draw the same order for their n-th sum, as in an implementation
+  // that chooses by size. Otherwise copies of a tensor that several groups reduce would drift
+  // apart.
   return options_.seed + coordinate_of(group.name) + group.collectives * 0x9E3779B97F4A7C15ULL;
 }
 

@@ -30,7 +30,7 @@ struct Transfer final : Request::State, Event {
   std::size_t peer = 0;
   int tag = 0;
   bool sends = false;
-  bool lent = false;              // complete for the sender once the receiver has given it back
+  bool lent = false;              // the sender is done when the receiver has given it back
   const float* source = nullptr;  // of a send; of a receive, where its values have arrived
   float* target = nullptr;        // of a receive
   std::size_t size = 0;
@@ -84,7 +84,7 @@ struct RankState {
   Transfer* free = nullptr;
 };
 
-/// True if nobody will ever wait for this transfer: its buffer may be gone.
+/// True if nobody can wait for this transfer any more: its buffer may be gone.
 bool abandoned(const Transfer& transfer, const RankState& owner);
 
 /// Who waits for whom, in words.
