@@ -25,14 +25,11 @@ namespace fs = std::filesystem;
 constexpr std::chrono::seconds kMpiDeadline{60};
 
 Trace simulated_trace(const GoldenRecipe& golden, const GoldenCase& run) {
-  TraceHeader header = golden.header();
-  header.recipe.steps = run.steps;
-  Recipe recipe = golden.recipe;
-  recipe.steps = run.steps;
-  const RandomParameters initial(recipe.seed, recipe.init_scale);
-  const std::uint64_t seed = run.how.mesh.size();  // any will do, as long as they vary
-  return traced(header, [&](const TrainingSinks& sinks) {
-    train_simulated({recipe, golden.corpus, initial, run.how, run.trainer}, sinks, seed);
+  const std::uint64_t seed = run.how.mesh.size();  // any, but not the same for all
+  return traced(golden, run.steps, 1, [&](TrainingJob job, const TrainingSinks& sinks) {
+    job.how = run.how;
+    job.trainer = run.trainer;
+    train_simulated(job, sinks, seed);
   });
 }
 
@@ -67,7 +64,7 @@ Trace mpi_trace(const GoldenRecipe& golden, const GoldenCase& run) {
 Trace trace_of(const GoldenRecipe& golden, const GoldenCase& run) {
   if (run.transport == "sim") return simulated_trace(golden, run);
   if (run.transport == "mpi") return mpi_trace(golden, run);
-  return trace_on_one_rank(golden, run.steps, 1);
+  return traced(golden, run.steps, 1, train_alone);
 }
 
 void print_heading() {
@@ -84,7 +81,7 @@ void print_row(const GoldenRecipe& golden, const GoldenResult& result) {
   std::fflush(stdout);
 }
 
-/// Checks all cases, those in this process on every core, and prints them in order.
+/// Checks all cases and prints them in order. Those that need no mpirun run on all cores at once.
 void check_all(const GoldenRecipe& golden, const Trace& expected,
                const std::vector<GoldenCase>& cases, std::vector<GoldenResult>& results) {
   std::atomic<std::size_t> next{0};

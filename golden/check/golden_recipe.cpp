@@ -60,7 +60,8 @@ std::size_t golden_interval(std::size_t steps) {
   return std::max<std::size_t>(1, steps / kRecordedSteps);
 }
 
-Trace trace_on_one_rank(const GoldenRecipe& golden, std::size_t steps, std::size_t every) {
+Trace traced(const GoldenRecipe& golden, std::size_t steps, std::size_t every,
+             const std::function<void(TrainingJob, const TrainingSinks&)>& train) {
   TraceHeader header = golden.header();
   header.recipe.steps = steps;
   header.every = every;
@@ -68,7 +69,7 @@ Trace trace_on_one_rank(const GoldenRecipe& golden, std::size_t steps, std::size
   recipe.steps = steps;
   const RandomParameters initial(recipe.seed, recipe.init_scale);
   return traced(header, [&](const TrainingSinks& sinks) {
-    train_alone({recipe, golden.corpus, initial, {}, ""}, sinks);
+    train({recipe, golden.corpus, initial, {}, ""}, sinks);
   });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,10 +28,12 @@ struct GoldenRecipe {
 /// UsageError if there is none, or one that cannot be trained.
 std::vector<GoldenRecipe> golden_recipes(const std::string& golden_dir, const std::string& only);
 
-/// A golden keeps about a hundred steps, so that a change can be read.
+/// How many steps lie between two that a golden records: about a hundred are, few enough to read.
 std::size_t golden_interval(std::size_t steps);
 
-/// The recipe's run on one rank with the first `steps` steps. Records every `every`-th.
-Trace trace_on_one_rank(const GoldenRecipe& golden, std::size_t steps, std::size_t every);
+/// The first `steps` steps of the recipe's run; records every `every`-th. `train` is given a job on
+/// one rank, which it may change, and the sinks to feed.
+Trace traced(const GoldenRecipe& golden, std::size_t steps, std::size_t every,
+             const std::function<void(TrainingJob, const TrainingSinks&)>& train);
 
 }  // namespace meshparity

@@ -56,7 +56,7 @@ int record_goldens(const std::string& golden_dir, const std::string& only,
   for (const GoldenRecipe& golden : golden_recipes(golden_dir, only)) {
     std::filesystem::create_directories(std::filesystem::path(golden.trace_path).parent_path());
     Trace trace =
-        trace_on_one_rank(golden, golden.recipe.steps, golden_interval(golden.recipe.steps));
+        traced(golden, golden.recipe.steps, golden_interval(golden.recipe.steps), train_alone);
     trace.header.compiler = compiler();
     trace.header.date = today();
     trace.header.reason = reason;

@@ -20,20 +20,15 @@ struct Trained {
 };
 
 Trained train(const GoldenRecipe& golden, const GoldenCase& run) {
-  TraceHeader header = golden.header();
-  header.recipe.steps = run.steps;
-  Recipe recipe = golden.recipe;
-  recipe.steps = run.steps;
-  const RandomParameters initial(recipe.seed, recipe.init_scale);
-  const TrainingJob job{recipe, golden.corpus, initial, run.how, run.trainer};
   Trained trained;
-  trained.trace = traced(header, [&](const TrainingSinks& of_trace) {
-    TrainingSinks sinks = of_trace;
+  trained.trace = traced(golden, run.steps, 1, [&](TrainingJob job, TrainingSinks sinks) {
     sinks.parameters = [&](std::vector<std::vector<float>> values) {
-      trained.model =
-          safetensors_bytes(model_file(recipe, golden.corpus, golden.corpus_sha256,
-                                       parameters_of(recipe, golden.corpus), std::move(values)));
+      trained.model = safetensors_bytes(model_file(job.recipe, golden.corpus, golden.corpus_sha256,
+                                                   parameters_of(job.recipe, golden.corpus),
+                                                   std::move(values)));
     };
+    job.how = run.how;
+    job.trainer = run.trainer;
     if (run.transport == "none") {
       train_alone(job, sinks);
     } else {
