@@ -12,12 +12,6 @@ namespace meshparity {
 
 using Token = std::int32_t;
 
-/// Samples drawn together: `tokens` is (samples, context), `targets` is (samples).
-struct Batch {
-  std::vector<Token> tokens;
-  std::vector<Token> targets;
-};
-
 /// A text as training rows. One document a line; the vocabulary is the boundary token 0 and then
 /// the bytes that occur, in byte order. A document of n bytes gives n + 1 rows (context -> next
 /// token): the context is the `context` tokens before the target, padded with 0 on the left; the

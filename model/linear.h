@@ -1,17 +1,17 @@
 #pragma once
 
-#include <span>
-
+#include "model/batch.h"
 #include "model/numerics/canonical_sum.h"
 #include "model/numerics/kernels.h"
-#include "model/layer.h"
 
 namespace meshparity {
 
-/// dW = X^T dY and db = sum of the rows of dY, pushed leaf by leaf onto gradients[0] and
-/// gradients[1]. input: (samples, inputs), output_gradient: (samples, outputs), both with
+/// dW = X^T dY, a leaf of the batch at a time: x (rows, inputs), dy (rows, outputs), both with
 /// contiguous rows.
-void push_linear_gradients(const MicroBatch& batch, const MatrixView& input,
-                           const MatrixView& output_gradient, std::span<PartialSum> gradients);
+void push_weight_gradient(const MicroBatch& batch, const MatrixView& x, const MatrixView& dy,
+                          PartialSum& gradient);
+
+/// db = the sum of the rows of dY, likewise.
+void push_bias_gradient(const MicroBatch& batch, const MatrixView& dy, PartialSum& gradient);
 
 }  // namespace meshparity

@@ -1,5 +1,6 @@
 #include "model/parameter.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "model/numerics/philox.h"
@@ -14,8 +15,17 @@ Shard::Shard(ParameterSpec whole, Range block_rows, Range block_columns)
       columns(block_columns),
       flat{0, block_rows.size() * block_columns.size()} {}
 
-void RandomParameters::fill(const Shard& shard, std::span<float> values) const {
-  const float k = init_scale_ / static_cast<float>(shard.spec.fan_in);
+Shard share_of(Shard shard, std::size_t parts, std::size_t index) {
+  shard.flat = share_of(shard.flat, parts, index);
+  return shard;
+}
+
+void InitialParameters::fill(const Shard& shard, std::span<float> values) const {
+  const float k = shard.spec.initial.size;
+  if (shard.spec.initial.kind == Initial::Kind::constant) {
+    std::ranges::fill(values, k);
+    return;
+  }
   const std::uint64_t parameter = coordinate_of(shard.spec.name);
   const RandomStream random(seed_, Stream::initial_parameters);
   for (std::size_t i = 0; i < values.size(); ++i) {

@@ -4,33 +4,38 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
-#include "model/numerics/canonical_sum.h"
+#include "model/numerics/range.h"
 
 namespace meshparity {
 
+/// A parameter's values before training.
+struct Initial {
+  enum class Kind { constant, uniform };
+  Kind kind = Kind::constant;
+  float size = 0;  ///< the constant, or k of the range [-k, k)
+};
+
 /// A parameter of the model, whole: a (rows, columns) matrix, row-major; a bias is (1, columns).
 struct ParameterSpec {
-  std::string name;
+  std::string name;  ///< its identity: in files, reports and the streams of random numbers
   std::size_t rows = 1;
   std::size_t columns = 1;
   bool is_vector = false;  ///< stored with one dimension (a bias)
-  std::size_t fan_in =
-      1;  ///< of the layer: initial values are uniform in [-k, k), k = init_scale / fan_in
+  bool decays = false;     ///< subject to weight decay, where the optimizer has one
+  Initial initial{};
 
   std::size_t size() const { return rows * columns; }
 };
 
-/// The part of a parameter that a rank holds: the elements [flat.begin, flat.end) of the block
-/// (`rows` x `columns`), counted row by row in the block.
-/// Tensor parallelism chooses the block, fully sharded parallelism the flat range.
+/// A part of a parameter: the elements [flat.begin, flat.end) of the block (`rows` x `columns`),
+/// counted row by row in the block. Tensor parallelism chooses the block, everything that shares
+/// out elements the flat range.
 struct Shard {
   ParameterSpec spec;
   Range rows;
   Range columns;
   Range flat;
-  bool tensor_split = false;  ///< each tensor-parallel rank has its own block; otherwise copies
 
   /// The whole parameter.
   explicit Shard(const ParameterSpec& whole);
@@ -46,6 +51,9 @@ struct Shard {
   }
 };
 
+/// Part `index` of `parts` even parts of a shard's elements.
+Shard share_of(Shard shard, std::size_t parts, std::size_t index);
+
 /// Where the first values of parameters come from.
 class ParameterSource {
  public:
@@ -54,16 +62,15 @@ class ParameterSource {
   virtual void fill(const Shard& shard, std::span<float> values) const = 0;
 };
 
-/// Uniform in [-k, k), each element a function of (seed, parameter name, global element index):
-/// the shard of the initialisation is the initialisation of the shard.
-class RandomParameters final : public ParameterSource {
+/// As the parameters' specs say. Each random element is a function of (seed, parameter name, global
+/// element index): the shard of the initialisation is the initialisation of the shard.
+class InitialParameters final : public ParameterSource {
  public:
-  RandomParameters(std::uint64_t seed, float init_scale) : seed_(seed), init_scale_(init_scale) {}
+  explicit InitialParameters(std::uint64_t seed) : seed_(seed) {}
   void fill(const Shard& shard, std::span<float> values) const override;
 
  private:
   std::uint64_t seed_;
-  float init_scale_;
 };
 
 }  // namespace meshparity

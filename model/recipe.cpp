@@ -25,6 +25,15 @@ std::size_t checked_product(std::size_t a, std::size_t b, const std::string& wha
 
 }  // namespace
 
+std::string_view name_of(ModelKind /*kind*/) { return "mlp"; }
+
+ModelKind model_named(std::string_view name) {
+  if (name == name_of(ModelKind::mlp)) return ModelKind::mlp;
+  throw UsageError("there is no model '" + std::string(name) + "'", "use --model mlp");
+}
+
+std::uint64_t contract_of(ModelKind /*kind*/) { return 1; }
+
 void validate(const Recipe& recipe, std::size_t vocabulary) {
   require_positive("context", recipe.context);
   require_positive("embedding", recipe.embedding);

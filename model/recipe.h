@@ -3,13 +3,27 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace meshparity {
+
+/// The models that can be trained.
+enum class ModelKind { mlp };
+
+/// "mlp".
+std::string_view name_of(ModelKind kind);
+/// Throws UsageError for a name that no model has.
+ModelKind model_named(std::string_view name);
+
+/// Version of the rules in NUMERICS.md that a model is trained by: it changes whenever the bits of
+/// its runs change.
+std::uint64_t contract_of(ModelKind kind);
 
 /// What is trained. Two runs of one recipe give the same bits, however they are split (the mesh,
 /// the microbatches, the schedule and the transport are *how*, and never part of a recipe). The
 /// defaults are those of ml.c's character model.
 struct Recipe {
+  ModelKind model = ModelKind::mlp;
   std::string data;                ///< path of the corpus, one document a line
   std::size_t context = 16;        ///< tokens the model sees
   std::size_t embedding = 16;      ///< width of a token's vector

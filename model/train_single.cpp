@@ -1,64 +1,50 @@
+// One rank, no communication: what every other trainer must agree with, bit for bit.
+//
+//     tokens -> blocks, first to last -> logits -> losses
+//     gradients of all parameters <- blocks, last to first <- gradient of the logits
+
 #include "model/train_single.h"
 
 #include <vector>
 
-#include "model/numerics/kernels.h"
-#include "model/loss.h"
-#include "model/model.h"
-#include "model/working_memory.h"
+#include "model/training.h"
 
 namespace meshparity {
 
 void train_single(const TrainingRun& run) {
   const Recipe& recipe = run.recipe;
-  const Corpus& corpus = run.corpus;
-  const std::size_t vocabulary = corpus.vocabulary();
-  const std::size_t samples = recipe.batch;
-  const Range all_leaves{0, leaf_count(samples, recipe.batch_grain)};
+  const BatchSource batches(recipe, run.corpus);
+  const Range all_samples{0, recipe.batch};
+  const std::size_t rows = recipe.batch * batches.positions();
+  const Range all_leaves = batches.all_leaves();
 
-  const Layers layers = make_layers(model_layers(recipe, vocabulary));
-  Parameters parameters(layers);
-  parameters.fill(run.initial);
-  GradientSums gradients = make_gradient_sums(layers, all_leaves.end, {&all_leaves, 1});
-  PartialSum loss_sum(all_leaves.end, all_leaves, 1);
-  Activations activations(layers, samples);
-  BatchBuffer batch_buffer(recipe, corpus, samples);
+  AloneGroup alone;
+  const Blocks blocks(run.model, {0, run.model.blocks.size()}, rows, alone);
+  const Head head(run.model.head);
+  Parameters parameters(blocks, run.initial);
+  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&all_leaves, 1});
+  PartialSum losses(all_leaves.end, all_leaves, 1);
+  BoundaryGradients boundary_gradients(blocks, rows);
+  Pass pass(blocks, batches, recipe.batch, boundary_gradients, run.observer.boundaries());
+  Optimizer optimizer(recipe, all_values(parameters));
   std::vector<ShardView> shards = parameters.views();
-  const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);
 
   for (std::size_t step = 0; step < recipe.steps; ++step) {
-    const MicroBatch batch = batch_buffer.draw(Corpus::Split::training, step, {0, samples});
-    start(gradients, all_leaves);
-    loss_sum.start(all_leaves);
+    gradients.start(all_leaves);
+    losses.start(all_leaves);
 
-    // Forward: each layer reads the boundary before it and writes the one after it.
-    for (std::size_t l = 0; l < layers.size(); ++l) {
-      layers[l]->forward(batch, parameters.layer(l), activations.value(l, samples),
-                         activations.value(l + 1, samples));
-    }
-    const std::span<const float> logits = activations.value(layers.size(), samples);
-    softmax_cross_entropy(batch, logits, recipe.vocab_grain, inverse_batch,
-                          activations.gradient(layers.size(), samples), loss_sum);
-
-    // Backward: the same boundaries, last layer first.
-    for (std::size_t l = layers.size(); l-- > 0;) {
-      layers[l]->backward(batch, parameters.layer(l), activations.value(l, samples),
-                          activations.value(l + 1, samples), activations.gradient(l + 1, samples),
-                          activations.gradient(l, samples), gradients[l]);
-    }
+    pass.load(Corpus::Split::training, step, all_samples);
+    forward(blocks, parameters, pass);
+    head.losses(pass.batch(), pass.output(), pass.output_gradient(), losses);
+    backward(blocks, parameters, pass, gradients);
 
     // The one mean there is: over the global batch.
-    const float loss = loss_sum.total()[0] * inverse_batch;
-    attach_gradients(shards, gradients);
-    report_step(run.observer, step, loss, shards);
-
-    for (std::size_t l = 0; l < layers.size(); ++l) {
-      for (std::size_t p = 0; p < gradients[l].size(); ++p) {
-        sgd_update(gradients[l][p].total(), recipe.lr, parameters.values(l, p));
-      }
-    }
+    const float loss = losses.total()[0] * batches.inverse_targets(step);
+    for (std::size_t p = 0; p < shards.size(); ++p) shards[p].gradient = gradients.add_uses(p);
+    observe_step(run.observer, step, loss, shards);
+    optimizer.update(shards);
   }
-  run.observer.finished(parameters.views());
+  observe_end(run.observer, recipe.steps, shards);
 }
 
 }  // namespace meshparity

@@ -1,11 +1,10 @@
 #pragma once
 
-#include "model/training.h"
+#include "model/observer.h"
 
 namespace meshparity {
 
-/// Trains on one rank: no communication and no special cases. Every other trainer is held to its
-/// bits.
+/// Trains on one rank, without any communication: what every strategy is held to.
 void train_single(const TrainingRun& run);
 
 }  // namespace meshparity

@@ -1,14 +1,17 @@
 #include "oracle/oracle.h"
 
 #include <stdexcept>
+#include <utility>
 
 #include "oracle/equations.h"
-#include "oracle/step_bound.h"
+#include "oracle/judged.h"
 
 namespace meshparity {
 namespace {
 
-using equations::Matrix;
+using rounding::Index;
+using rounding::Judged;
+using rounding::Matrix;
 using rounding::Rounded;
 using rounding::Rules;
 
@@ -26,9 +29,9 @@ Bounded bounded(const Rounded& rounded) {
 Bounded bounded_product(const Matrix& row, const Matrix& column, const rounding::Sum& sum,
                         SumOrder order) {
   if (sum.grain == 0) throw std::invalid_argument("a sum's grain is at least 1");
-  const Rounded a{row, Matrix::Zero(row.rows(), row.cols())};
-  const Rounded b{column, Matrix::Zero(column.rows(), column.cols())};
-  return bounded({row * column, rounding::product_bound(a, b, sum, {binary32(), order})});
+  return bounded(
+      {row * column, rounding::product_bound(rounding::exactly(row), rounding::exactly(column), sum,
+                                             {binary32(), order})});
 }
 
 Matrix column_of(std::span<const float> values) {
@@ -36,16 +39,32 @@ Matrix column_of(std::span<const float> values) {
       .cast<double>();
 }
 
-ParameterStep parameter_step(std::string name, bool is_vector, const Matrix& parameter,
-                             const Rounded& gradient, double lr, const Rules& rules) {
-  ParameterSpec spec;
-  spec.name = std::move(name);
-  spec.rows = static_cast<std::size_t>(parameter.rows());
-  spec.columns = static_cast<std::size_t>(parameter.cols());
-  spec.is_vector = is_vector;
-  const Matrix updated = parameter - lr * gradient.value;
-  return {spec, bounded(gradient),
-          bounded({updated, rounding::sgd_bound(updated, gradient, lr, rules)})};
+/// Numbers that the judged computation has, (rows, columns).
+Judged::Rows rows_of(std::span<const float> values, Index rows, Index columns) {
+  if (static_cast<Index>(values.size()) != rows * columns) {
+    throw std::invalid_argument("a boundary is not (rows, width)");
+  }
+  return Judged::exact(column_of(values).reshaped<Eigen::RowMajor>(rows, columns));
+}
+
+/// The parameters in the order of the model.
+std::vector<Matrix> matrices_of(const Model& model, const Tensors& parameters) {
+  std::vector<Matrix> matrices;
+  for (const ParameterSpec& spec : model.parameters) {
+    const auto found = parameters.find(spec.name);
+    if (found == parameters.end()) throw std::invalid_argument("no parameter " + spec.name);
+    const Tensor& tensor = found->second;
+    if (tensor.rows != spec.rows || tensor.columns != spec.columns ||
+        tensor.values.size() != spec.size()) {
+      throw std::invalid_argument(spec.name + " does not have rows x columns values");
+    }
+    matrices.emplace_back(Eigen::Map<const Matrix>(
+        tensor.values.data(), static_cast<Index>(spec.rows), static_cast<Index>(spec.columns)));
+  }
+  if (parameters.size() != matrices.size()) {
+    throw std::invalid_argument("there are parameters of unknown names");
+  }
+  return matrices;
 }
 
 }  // namespace
@@ -78,41 +97,76 @@ Tensor widened(const ParameterSpec& spec, std::span<const float> values) {
   return {spec.rows, spec.columns, {values.begin(), values.end()}};
 }
 
-OracleStep oracle_step(const Recipe& recipe, const Tensors& parameters, const Batch& batch,
-                       SumOrder order, const Arithmetic& arithmetic) {
-  if (recipe.batch_grain == 0 || recipe.feature_grain == 0 || recipe.vocab_grain == 0) {
-    throw std::invalid_argument("a sum's grain is at least 1");
+Bounded bounded_update(std::span<const float> values, std::span<const float> gradient, float lr,
+                       const Arithmetic& arithmetic) {
+  if (values.size() != gradient.size()) {
+    throw std::invalid_argument("values and gradient differ in number");
   }
-  const equations::Network network = equations::network_of(parameters, batch);
-  const Rules rules{arithmetic, order};
-  const rounding::StepBound step = rounding::step_bound(recipe, network, batch, rules);
-  const auto lr = static_cast<double>(recipe.lr);
+  return bounded(
+      rounding::sgd(column_of(values), column_of(gradient), static_cast<double>(lr), arithmetic));
+}
 
-  OracleStep result;
-  result.loss = bounded(step.loss);
-  result.parameters.push_back(
-      parameter_step("embedding.weight", false, network.embedding, step.embedding, lr, rules));
-  for (std::size_t i = 0; i < network.weights.size(); ++i) {
-    const std::string layer =
-        i + 1 == network.weights.size() ? "output" : "hidden." + std::to_string(i);
-    result.parameters.push_back(
-        parameter_step(layer + ".weight", false, network.weights[i], step.weights[i], lr, rules));
-    result.parameters.push_back(
-        parameter_step(layer + ".bias", true, network.biases[i], step.biases[i], lr, rules));
+OracleStep oracle_step(const Model& model, const Tensors& parameters, const MicroBatch& batch,
+                       SumOrder order, const Arithmetic& arithmetic) {
+  equations::require_fit(model, batch);
+  const Rules rules{arithmetic, order};
+  Judged judged(batch, rules);
+  const auto step = equations::step(judged, model, matrices_of(model, parameters));
+  OracleStep result{bounded(step.loss), {}};
+  for (const Rounded& gradient : step.parameters) result.gradients.push_back(bounded(gradient));
+  return result;
+}
+
+OracleLocal oracle_local(const Model& model, const Tensors& parameters, const MicroBatch& batch,
+                         const std::vector<std::vector<float>>& values,
+                         const std::vector<std::vector<float>>& gradients, SumOrder order) {
+  equations::require_fit(model, batch);
+  if (values.size() != model.blocks.size() + 1 || gradients.size() != values.size()) {
+    throw std::invalid_argument("the boundaries were not recorded");
+  }
+  const Rules rules{binary32(), order};
+  Judged judged(batch, rules);
+  const std::vector<Matrix> matrices = matrices_of(model, parameters);
+
+  OracleLocal result;
+  std::vector<std::vector<Rounded>> of_blocks;
+  Judged::Rows x;
+  for (std::size_t b = 0; b < model.blocks.size(); ++b) {
+    equations::Block<Judged> block(judged, model.blocks[b], matrices);
+    Judged::Rows saved;
+    const Judged::Rows y = block.forward(x, saved);
+    const Judged::Rows dy = rows_of(gradients[b + 1], y.value.rows(), y.value.cols());
+    auto [dx, of_block] = block.backward(x, y, saved, dy, equations::Then::summed);
+    result.blocks.push_back({bounded(y), bounded(dx)});
+    of_blocks.push_back(std::move(of_block));
+    x = rows_of(values[b + 1], y.value.rows(), y.value.cols());
+  }
+  const auto [loss, logit_gradient] = judged.cross_entropy(x, model.head.vocab_grain);
+  result.loss = bounded(loss);
+  result.logit_gradient = bounded(logit_gradient);
+  for (const Rounded& sum : equations::sum_over_uses(judged, model, std::move(of_blocks))) {
+    result.gradients.push_back(bounded(sum));
   }
   return result;
 }
 
-OracleForward oracle_forward(const Tensors& parameters, const Batch& batch) {
-  const equations::Network network = equations::network_of(parameters, batch);
-  const equations::Forward values = equations::forward(network, batch);
+OracleForward oracle_forward(const Model& model, const Tensors& parameters,
+                             const MicroBatch& batch) {
+  equations::require_fit(model, batch);
+  const Rules rules{binary64(), SumOrder::any};
+  Judged judged(batch, rules);
+  const auto pass = equations::forward(judged, model, matrices_of(model, parameters));
+  const Matrix& logits = pass.values.back().value;
   OracleForward result;
-  result.loss = values.loss;
-  const Matrix& logits = values.sums.back();
+  result.loss = judged.cross_entropy(pass.values.back(), model.head.vocab_grain).first.value(0, 0);
   result.logits.assign(logits.data(), logits.data() + logits.size());
-  for (std::size_t i = 0; i + 1 < values.sums.size(); ++i) {
-    for (const double sum : values.sums[i].reshaped<Eigen::RowMajor>()) {
-      result.active.push_back(sum > 0);
+  for (std::size_t b = 0; b < model.blocks.size(); ++b) {
+    // What a ReLU gives is saved, or is what the block gives.
+    const auto* const linear = std::get_if<LinearSpec>(&model.blocks[b].kind);
+    const Judged::Rows& after_relu =
+        linear != nullptr && linear->relu ? pass.values[b + 1] : pass.saved[b];
+    for (const double x : after_relu.value.reshaped<Eigen::RowMajor>()) {
+      result.active.push_back(x > 0);
     }
   }
   return result;

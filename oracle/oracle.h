@@ -6,13 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "model/corpus.h"
+#include "model/batch.h"
+#include "model/model.h"
 #include "model/parameter.h"
-#include "model/recipe.h"
 
-/// The independent answer: the character model in float64, from its equations, with a bound on how
-/// far a float32 run of the same step may be from it. Shares names and shapes with model/, no
-/// arithmetic.
+/// The independent answer: a model in float64, from its equations, with a bound on how far a
+/// float32 run of the same step may be from it. Shares names and shapes with model/, no arithmetic.
 namespace meshparity {
 
 /// A tensor in float64, row-major.
@@ -22,8 +21,7 @@ struct Tensor {
   std::vector<double> values;
 };
 
-/// Parameters by name: `embedding.weight`, `hidden.<i>.weight`, ... The number of hidden layers is
-/// the number of those names.
+/// Parameters by name.
 using Tensors = std::map<std::string, Tensor>;
 
 /// Float32 values as float64 (exact).
@@ -52,7 +50,8 @@ struct Arithmetic {
   double function_error;
 };
 
-/// The largest error in ULP that float32's exp and log may have; model/numerics/functions.h promises less.
+/// The largest error in ULP that float32's exp and log may have; model/numerics/functions.h
+/// promises less.
 inline constexpr double kFunctionUlp = 1.0;
 
 /// Rounding of binary32: unit 2^-24, smallest subnormal 2^-149.
@@ -67,32 +66,55 @@ Bounded bounded_sum(std::span<const float> terms, std::size_t grain, SumOrder or
 Bounded bounded_dot(std::span<const float> a, std::span<const float> b, std::size_t grain,
                     SumOrder order);
 
-struct ParameterStep {
-  ParameterSpec spec;  ///< names and shape; `fan_in` is not set
-  Bounded gradient;    ///< of the mean loss over the batch
-  Bounded updated;     ///< after one step of SGD
-};
+/// What w' = fma(-lr, gradient, w) may be, of values and a gradient that the judged computation
+/// holds exactly: its own. Throws std::invalid_argument if they differ in number.
+Bounded bounded_update(std::span<const float> values, std::span<const float> gradient, float lr,
+                       const Arithmetic& arithmetic = binary32());
 
-/// One training step. Parameters are first layer first, as in the model.
+/// One training step up to the gradients.
 struct OracleStep {
-  Bounded loss;  ///< one element: the mean over the batch
-  std::vector<ParameterStep> parameters;
+  Bounded loss;                    ///< one element: the mean over the rows that have a target
+  std::vector<Bounded> gradients;  ///< in the order of the model's parameters
 };
 
-/// One step of SGD from `parameters` (which the judged computation holds exactly) on a batch.
-/// Of the recipe only the grains and the learning rate are read.
-/// Throws std::invalid_argument if names, shapes, tokens or targets do not fit together, and
-/// std::overflow_error if a sum is so long that no bound holds (half of 2^24 terms in a chain).
-OracleStep oracle_step(const Recipe& recipe, const Tensors& parameters, const Batch& batch,
+/// One step from `parameters` (which the judged computation holds exactly) on a whole global
+/// batch. Throws std::invalid_argument if names, shapes, tokens or targets do not fit together or
+/// rows are not samples, and std::overflow_error if a sum is so long that no bound holds (half of
+/// 2^24 terms in a chain).
+OracleStep oracle_step(const Model& model, const Tensors& parameters, const MicroBatch& batch,
                        SumOrder order = SumOrder::canonical,
                        const Arithmetic& arithmetic = binary32());
+
+/// A block judged alone: what it may make of what it was given.
+struct OracleBlock {
+  Bounded output;
+  Bounded input_gradient;  ///< empty if the block reads tokens
+};
+
+/// The same step, each block alone, from what the judged computation itself had at the block's
+/// boundaries: a bound then holds no roundings but the block's own, at any depth. For the
+/// gradient of a parameter, these are the roundings of the blocks that use it.
+struct OracleLocal {
+  std::vector<OracleBlock> blocks;
+  Bounded loss;  ///< and what follows, from the logits that the computation had
+  Bounded logit_gradient;
+  std::vector<Bounded> gradients;  ///< in the order of the model's parameters
+};
+
+/// `values[b]` and `gradients[b]` are those of boundary b (what block b takes), (rows, width);
+/// nothing stands at boundary 0. Throws as `oracle_step` does.
+OracleLocal oracle_local(const Model& model, const Tensors& parameters, const MicroBatch& batch,
+                         const std::vector<std::vector<float>>& values,
+                         const std::vector<std::vector<float>>& gradients,
+                         SumOrder order = SumOrder::canonical);
 
 /// The forward pass alone.
 struct OracleForward {
   double loss = 0;
-  std::vector<double> logits;  ///< (samples, vocabulary)
-  std::vector<bool> active;    ///< the sign of every ReLU's input: where equal, no kink was crossed
+  std::vector<double> logits;  ///< (rows, vocabulary)
+  std::vector<bool> active;    ///< of every ReLU: where equal, no kink was crossed
 };
-OracleForward oracle_forward(const Tensors& parameters, const Batch& batch);
+OracleForward oracle_forward(const Model& model, const Tensors& parameters,
+                             const MicroBatch& batch);
 
 }  // namespace meshparity

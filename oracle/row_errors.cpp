@@ -1,91 +1,132 @@
 #include "oracle/row_errors.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
-#include <vector>
 
 namespace meshparity::rounding {
 
-void RowErrors::add(const Row& sizes) {
-  const Index before = generators_.rows();
-  generators_.conservativeResize(before + (sizes.array() != 0).count(), Eigen::NoChange);
-  Index row = before;
-  for (Index j = 0; j < sizes.size(); ++j) {
-    if (sizes(j) == 0) continue;
-    generators_.row(row).setZero();
-    generators_(row++, j) = sizes(j);
+RowErrors RowErrors::times(const Matrix& weight, Unknown first) const {
+  RowErrors result(weight.cols());
+  result.newest_ = first;
+  std::vector<Index> alive;
+  std::vector<Index> mixed;  // of these, the ones with an unknown of their own
+  for (Index j = 0; j < bound_.size(); ++j) {
+    if (bound_(j) != 0) alive.push_back(j);
+    if (own_(j) != 0) mixed.push_back(j);
   }
+  if (alive.empty()) return result;
+
+  const Index settled = generators_.rows();
+  const Matrix rows = weight(alive, Eigen::all);
+  result.names_ = names_;
+  result.generators_.resize(settled + static_cast<Index>(mixed.size()), Eigen::NoChange);
+  result.generators_.topRows(settled).noalias() = generators_(Eigen::all, alive).eval() * rows;
+  for (std::size_t k = 0; k < mixed.size(); ++k) {
+    result.names_.push_back(newest_ + mixed[k]);
+    result.generators_.row(settled + static_cast<Index>(k)) = own_(mixed[k]) * weight.row(mixed[k]);
+  }
+  result.bound_ = result.generators_.cwiseAbs().colwise().sum();
+  // This product's own roundings, in whatever order: gamma_n |G| |W|.
+  const double own = kOracleUnit * static_cast<double>(bound_.size() + 2);
+  result.grow(own * (bound_(alive) * rows.cwiseAbs()));
+  return result;
 }
 
-void RowErrors::multiply(const Matrix& weight) {
-  const Row before = bound();
-  std::vector<Index> alive;
-  for (Index j = 0; j < before.size(); ++j) {
-    if (before(j) != 0) alive.push_back(j);
+RowErrors RowErrors::combined(const Row& a, const RowErrors& x, const Row& b, const RowErrors& y,
+                              Unknown first) {
+  RowErrors result = x;
+  result.settle();
+  result.generators_.array().rowwise() *= a.array();
+  RowErrors other = y;
+  other.settle();
+  other.generators_.array().rowwise() *= b.array();
+
+  std::unordered_map<Unknown, Index> row_of;
+  for (const Unknown name : result.names_) row_of.emplace(name, row_of.size());
+  const Index before = result.generators_.rows();
+  for (const Unknown name : other.names_) {
+    if (row_of.emplace(name, row_of.size()).second) result.names_.push_back(name);
   }
-  const Matrix rows = weight(alive, Eigen::all);
-  const Matrix sizes = rows.cwiseAbs();
-  // This product's own roundings, in whatever order: gamma_n |G| |W|.
-  const double own = kOracleUnit * static_cast<double>(before.size() + 2);
-  slack_ = (slack_(alive) + own * before(alive)) * sizes;
-  generators_ = (generators_(Eigen::all, alive) * rows).eval();
+  result.generators_.conservativeResize(static_cast<Index>(row_of.size()), Eigen::NoChange);
+  result.generators_.bottomRows(result.generators_.rows() - before).setZero();
+  for (std::size_t k = 0; k < other.names_.size(); ++k) {
+    result.generators_.row(row_of.at(other.names_[k])) +=
+        other.generators_.row(static_cast<Index>(k));
+  }
+  // Two products and a sum for each unknown: 3 roundings of what is at most |a| |x| + |b| |y|.
+  result.newest_ = first;
+  result.bound_ = result.generators_.cwiseAbs().colwise().sum();
+  result.grow(3 * kOracleUnit *
+              (a.cwiseAbs().cwiseProduct(x.bound_) + b.cwiseAbs().cwiseProduct(y.bound_)));
+  return result;
+}
+
+void RowErrors::add(const Row& sizes, Unknown first) {
+  settle();
+  newest_ = first;
+  grow(sizes);
+}
+
+void RowErrors::grow(const Row& sizes) {
+  own_ += sizes;
+  bound_ += sizes;
 }
 
 void RowErrors::scale(double factor) {
   generators_ *= factor;
-  slack_ *= factor;
+  own_ *= factor;
+  bound_ *= factor;
 }
 
-void RowErrors::clear(Index j) {
-  generators_.col(j).setZero();
-  slack_(j) = 0;
-}
-
-void RowErrors::relu(const Row& values) {
-  const Row doubt = bound();
+void RowErrors::relu(const Row& values, Unknown first) {
   Row added = Row::Zero(values.size());
   for (Index j = 0; j < values.size(); ++j) {
     // In doubt, max(z', 0) differs from what the form says of z > 0 (z' itself) or of z <= 0
     // (nothing) by at most how far z' can be on the other side.
-    if (std::abs(values(j)) <= doubt(j)) added(j) = doubt(j) - std::abs(values(j));
+    if (std::abs(values(j)) <= bound_(j)) added(j) = bound_(j) - std::abs(values(j));
     if (values(j) <= 0) clear(j);
   }
-  drop_zeros();
-  add(added);
+  if (!added.isZero(0)) add(added, first);
 }
 
-void RowErrors::relu_gradient(const Row& gradient, const Row& input, const Row& doubt) {
-  const Row errors = bound();
+void RowErrors::relu_gradient(const Row& gradient, const Row& output, const Row& doubt,
+                              Unknown first) {
   Row added = Row::Zero(gradient.size());
   for (Index j = 0; j < gradient.size(); ++j) {
-    const bool unsure = std::abs(input(j)) <= doubt(j);
+    // The gradient passes where the output is above 0. An output of 0 that nothing can move is 0
+    // in every computation.
+    const bool unsure = output(j) <= doubt(j) && doubt(j) > 0;
     const double size = std::abs(gradient(j));
     // The rounded result is 0 or the rounded gradient, and the oracle's is the gradient or 0.
-    if (unsure) added(j) = input(j) > 0 ? std::max(errors(j), size) : size + errors(j);
-    if (unsure || input(j) <= 0) clear(j);
+    if (unsure) added(j) = output(j) > 0 ? std::max(bound_(j), size) : size + bound_(j);
+    if (unsure || output(j) <= 0) clear(j);
   }
-  drop_zeros();
-  add(added);
+  if (!added.isZero(0)) add(added, first);
 }
 
 void RowErrors::replace(Matrix generators) {
   generators_ = std::move(generators);
-  slack_.setZero();
+  bound_ = generators_.cwiseAbs().colwise().sum();
 }
 
 void RowErrors::settle() {
-  add(slack_);
-  slack_.setZero();
+  const Index before = generators_.rows();
+  generators_.conservativeResize(before + (own_.array() != 0).count(), Eigen::NoChange);
+  Index row = before;
+  for (Index j = 0; j < own_.size(); ++j) {
+    if (own_(j) == 0) continue;
+    generators_.row(row).setZero();
+    generators_(row++, j) = own_(j);
+    names_.push_back(newest_ + j);
+  }
+  own_.setZero();
 }
 
-void RowErrors::drop_zeros() {
-  Index kept = 0;
-  for (Index row = 0; row < generators_.rows(); ++row) {
-    if (generators_.row(row).isZero(0)) continue;
-    if (kept != row) generators_.row(kept) = generators_.row(row);
-    ++kept;
-  }
-  generators_.conservativeResize(kept, Eigen::NoChange);
+void RowErrors::clear(Index j) {
+  generators_.col(j).setZero();
+  own_(j) = 0;
+  bound_(j) = 0;
 }
 
 }  // namespace meshparity::rounding

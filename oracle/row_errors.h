@@ -1,59 +1,78 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "oracle/sum_bound.h"
 
 namespace meshparity::rounding {
 
-/// The errors of one sample's row of numbers, as a linear form in independent unknowns:
+/// The name of an unknown. Rows that share a name share the unknown.
+using Unknown = std::int64_t;
+
+/// The errors of one row of numbers, as a linear form in unknowns:
 ///
-///     error_j = sum_g x_g G(g, j) + s_j,   |x_g| <= 1,   |s_j| <= slack_j
+///     error_j = sum_g x_g G(g, j) + x_(newest + j) own_j,   |x| <= 1
 ///
 /// Where a layer is linear its errors are multiplied by its weights, signs and all, and every
 /// rounding adds unknowns of its own. Carrying bounds alone would multiply them by |W| in each
 /// layer, and |W_1| |W_2| ... |W_n| grows exponentially faster than |W_1 W_2 ... W_n|: after a
 /// dozen layers such a bound is 10^9 times too wide. (This is affine arithmetic, de Figueiredo and
-/// Stolfi, Numerical Algorithms 37, 2004.)
+/// Stolfi, Numerical Algorithms 37, 2004.) Unknowns keep their names, so that where a row meets
+/// itself again, as in x + f(x), its errors add up with their signs.
+///
+/// Most new unknowns concern one element only: the newest of each are kept as a row of their
+/// sizes, until a product mixes them or others come. The roundings of this class itself go to the
+/// newest as well.
 class RowErrors {
  public:
   using Row = Eigen::RowVectorXd;
 
   /// No errors at all.
-  explicit RowErrors(Index width) : generators_(0, width), slack_(Row::Zero(width)) {}
+  explicit RowErrors(Index width)
+      : generators_(0, width), own_(Row::Zero(width)), bound_(Row::Zero(width)) {}
 
   /// The largest |error_j|.
-  Row bound() const { return generators_.cwiseAbs().colwise().sum() + slack_; }
+  const Row& bound() const { return bound_; }
+
+  /// The errors of row * weight apart from its roundings. Like all that add unknowns, it names
+  /// them `first`, `first + 1`, ... in the order of the elements.
+  RowErrors times(const Matrix& weight, Unknown first) const;
+
+  /// The errors of a * x + b * y, element by element.
+  static RowErrors combined(const Row& a, const RowErrors& x, const Row& b, const RowErrors& y,
+                            Unknown first);
 
   /// One new unknown for each element, of these sizes.
-  void add(const Row& sizes);
+  void add(const Row& sizes, Unknown first);
 
-  /// The errors of row * weight, apart from its roundings.
-  void multiply(const Matrix& weight);
+  /// The newest unknowns are larger by these sizes. Only while no other row shares them.
+  void grow(const Row& sizes);
 
   void scale(double factor);
 
-  /// Forgets what is known of the errors of element j.
-  void clear(Index j);
-
   /// The errors of max(row, 0), given the row.
-  void relu(const Row& values);
+  void relu(const Row& values, Unknown first);
 
   /// The errors of the gradient of the input of a ReLU, given the gradient of its output (whose
-  /// errors these are) and its input, known within `doubt`.
-  void relu_gradient(const Row& gradient, const Row& input, const Row& doubt);
+  /// errors these are) and its output, known within `doubt`.
+  void relu_gradient(const Row& gradient, const Row& output, const Row& doubt, Unknown first);
 
-  const Matrix& generators() const { return generators_; }
-
-  /// Takes other generators, with no slack.
-  void replace(Matrix generators);
-
-  /// Turns the slack into unknowns.
+  /// The newest unknowns join the generators.
   void settle();
 
- private:
-  void drop_zeros();
+  const Matrix& generators() const { return generators_; }
+  /// Takes other generators of the same unknowns; there must be no others.
+  void replace(Matrix generators);
 
-  Matrix generators_;  // (unknowns, width)
-  Row slack_;          // mostly this class's own roundings
+ private:
+  void clear(Index j);
+
+  std::vector<Unknown> names_;  // of the rows of the generators
+  Matrix generators_;           // (unknowns, width)
+  Row own_;
+  Unknown newest_ = 0;
+  Row bound_;  // sum of |G| + own
 };
 
 }  // namespace meshparity::rounding

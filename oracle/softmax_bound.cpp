@@ -35,8 +35,8 @@ double sum_error(std::size_t terms, std::size_t vocab_grain, const Rules& rules)
 /// a linear form again. With mu = sum p_k alpha_k and beta = alpha - mu, exactly
 ///
 ///     p_j' = p_j exp(beta_j) / (1 + e),   loss' = loss + mu - alpha_target + log(1 + e),
-///     0 <= e = sum p_k (exp(beta_k) - 1 - beta_k) <= E = sum p_k b_k^2 / 2 exp(b_k),  |beta_k| <=
-///     b_k
+///     0 <= e = sum p_k (exp(beta_k) - 1 - beta_k) <= E = sum p_k b_k^2 / 2 exp(b_k),
+///     |beta_k| <= b_k
 ///
 /// so that p_j' - p_j is the form p_j beta_j, and something of second order:
 ///
@@ -44,16 +44,24 @@ double sum_error(std::size_t terms, std::size_t vocab_grain, const Rules& rules)
 ///                              <= b_j^2 / 2 exp(b_j) + E (1 + b_j)
 class SoftmaxErrors {
  public:
-  SoftmaxErrors(const SoftmaxRow& row, double sum_bound, const Rules& rules, RowErrors& errors)
-      : row_(row), sum_bound_(sum_bound), arithmetic_(rules.arithmetic), errors_(errors) {
+  SoftmaxErrors(const SoftmaxRow& row, double sum_bound, const Rules& rules, RowErrors& errors,
+                Unknown first)
+      : row_(row),
+        sum_bound_(sum_bound),
+        arithmetic_(rules.arithmetic),
+        errors_(errors),
+        last_unknowns_(first + 2 * row.logits.size()) {
     const Row doubt = errors.bound();
     const Row below = row.logits.array() - row.logits.maxCoeff();
-    errors.add(arithmetic_.unit * (below.cwiseAbs() + doubt).array() +
-               arithmetic_.unit * doubt.maxCoeff());
+    errors.add(
+        arithmetic_.unit * (below.cwiseAbs() + doubt).array() + arithmetic_.unit * doubt.maxCoeff(),
+        first);
     errors.settle();
     differences_ = errors.generators().rows();
     log_size_ = std::log(below.array().exp().sum()) + doubt.maxCoeff();
-    errors.add(Row::Constant(doubt.size(), -std::log1p(-arithmetic_.function_error)));
+    errors.add(Row::Constant(doubt.size(), -std::log1p(-arithmetic_.function_error)),
+               first + doubt.size());
+    errors.settle();
 
     const Matrix& alpha = errors.generators();
     sizes_ = errors.bound();
@@ -112,7 +120,7 @@ class SoftmaxErrors {
       added(j) = rest;
     }
     errors_.replace(std::move(scaled));
-    errors_.add(added);
+    errors_.add(added, last_unknowns_);
   }
 
  private:
@@ -120,6 +128,7 @@ class SoftmaxErrors {
   const double sum_bound_;
   const Arithmetic& arithmetic_;
   RowErrors& errors_;
+  const Unknown last_unknowns_;
   Index differences_ = 0;  // unknowns of fl(z_k' - m'); the others are those of exp
   double log_size_ = 0;
   double second_order_ = 0;  // E
@@ -134,9 +143,9 @@ class SoftmaxErrors {
 }  // namespace
 
 double softmax_bound(const SoftmaxRow& row, std::size_t vocab_grain, const Rules& rules,
-                     RowErrors& errors) {
+                     RowErrors& errors, Unknown first) {
   const auto terms = static_cast<std::size_t>(row.logits.size());
-  SoftmaxErrors softmax(row, sum_error(terms, vocab_grain, rules), rules, errors);
+  SoftmaxErrors softmax(row, sum_error(terms, vocab_grain, rules), rules, errors, first);
   const double bound = softmax.loss_bound();
   softmax.to_differences();
   return bound;

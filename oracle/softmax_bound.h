@@ -15,9 +15,12 @@ struct SoftmaxRow {
   double loss = 0;
 };
 
+/// How many names `softmax_bound` takes for each logit.
+inline constexpr Index kSoftmaxUnknowns = 3;
+
 /// Turns the errors of the logits into those of (probability - [is the target]), and returns the
-/// bound of the loss.
+/// bound of the loss. New unknowns are named from `first` on.
 double softmax_bound(const SoftmaxRow& row, std::size_t vocab_grain, const Rules& rules,
-                     RowErrors& errors);
+                     RowErrors& errors, Unknown first);
 
 }  // namespace meshparity::rounding

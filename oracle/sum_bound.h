@@ -1,19 +1,19 @@
 #pragma once
 
+#include <Eigen/Core>
 #include <cmath>
 #include <cstddef>
 
-#include "oracle/equations.h"
 #include "oracle/oracle.h"
 
-/// Bounds on the rounding errors of sums.
+/// Bounds on the rounding errors of sums. (Inside oracle/ only: Eigen.)
 ///
 /// Every bound is on |rounded computation - oracle|, element by element. With u the unit roundoff,
 /// an operation gives fl(x) = x (1 + d), |d| <= u (Higham, Accuracy and Stability of Numerical
 /// Algorithms, 2nd ed., sections 2.2 and 3.1), or is off by at most half the smallest subnormal.
 namespace meshparity::rounding {
 
-using equations::Matrix;
+using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using Index = Eigen::Index;
 
 /// Unit roundoff of the oracle's own arithmetic.
@@ -24,6 +24,11 @@ struct Rounded {
   Matrix value;
   Matrix bound;
 };
+
+inline Rounded exactly(Matrix value) {
+  Matrix none = Matrix::Zero(value.rows(), value.cols());
+  return {std::move(value), std::move(none)};
+}
 
 /// One sum: how many terms a leaf has and how its terms are added.
 struct Sum {

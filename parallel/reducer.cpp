@@ -378,18 +378,4 @@ void Reducer::native_all_reduce(PartialSum& whole, CallSite site) {
   push_as_nodes(union_of(runs_), leaves_, whole);
 }
 
-void report_step(StepObserver& observer, std::size_t step, float loss,
-                 std::span<const ShardView> shards, Comm& world) {
-  require_finite(loss, step);
-  Statistics statistics;
-  if (observer.wants_statistics()) {
-    for (const ShardView& view : shards) statistics.add(view);
-    std::array<std::uint64_t, Statistics::word_count> words{};
-    statistics.to_words(words);
-    world.all_reduce_integers(words);
-    statistics = Statistics::from_words(words);
-  }
-  observer.step({step, loss, std::sqrt(statistics.squares.rounded()), statistics.digest, shards});
-}
-
 }  // namespace meshparity

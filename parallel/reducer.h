@@ -8,11 +8,13 @@
 
 #include "model/numerics/aligned_floats.h"
 #include "model/numerics/canonical_sum.h"
-#include "model/training.h"
-#include "parallel/train.h"
 #include "parallel/transport/comm.h"
 
 namespace meshparity {
+
+/// canonical: every sum in the recipe's own order, the same bits on every mesh. native: the
+/// transport's own float reductions, whose order is unknown.
+enum class Reduction { canonical, native };
 
 /// Sums across a group in the order of the canonical sum. Each rank holds the nodes of its run of
 /// leaves; the runs lie side by side in rank order (some may be empty). The owner of an element
@@ -138,10 +140,5 @@ class Reducer {
   AlignedFloats collapsed_;  // only for native reductions
   std::vector<std::size_t> counts_;
 };
-
-/// Collective over the world. What every trainer does once a step's gradients are complete: checks
-/// the loss, adds up norm and digest (exact integers, so the order is free) and calls the observer.
-void report_step(StepObserver& observer, std::size_t step, float loss,
-                 std::span<const ShardView> shards, Comm& world);
 
 }  // namespace meshparity

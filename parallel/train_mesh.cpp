@@ -1,6 +1,6 @@
 // The product of all four: data, fully sharded, tensor and pipeline parallel on one mesh.
 //
-//     pp     which layers are mine                    (train_pp)
+//     pp     which blocks are mine                    (train_pp)
 //     tp     which features of them                   (train_tp)
 //     fsdp   which elements of those parameters       (train_fsdp)
 //     dp     which replica of all that I am           (train_dp)
@@ -9,137 +9,150 @@
 //     microbatches   |     0      |     1      |     0      |     1      |
 //     fsdp           |  0  |  1   |  0  |  1   |  0  |  1   |  0  |  1   |
 //
-// Each strategy splits one thing and leaves the others alone, so the product is their composition:
-// a gradient is reduced over fsdp after each microbatch (nodes of the microbatch's run), streams
-// into the replica's sum, and is finished over dp at the end of the step. A tensor-parallel rank
-// does all this with its own block of the parameters.
+// Each strategy splits one thing and leaves the others alone, so the product is their composition,
+// made of the same pieces: a gradient is reduced over fsdp after each microbatch (nodes of the
+// microbatch's range), streams into the replica's sum, and is finished over dp at the end of the
+// step, by the owner of each element, who updates it and gives it to the other replicas. A
+// tensor-parallel rank does all this with its own part of the parameters.
 
 #include <algorithm>
 #include <vector>
 
-#include "model/numerics/kernels.h"
-#include "model/loss.h"
-#include "model/model.h"
+#include "model/training.h"
+#include "parallel/observe.h"
+#include "parallel/pipeline_stage.h"
 #include "parallel/reducer.h"
-#include "parallel/sample_shares.h"
-#include "parallel/train.h"
-#include "parallel/train_fsdp.h"
-#include "parallel/train_pp.h"
-#include "parallel/train_tp.h"
+#include "parallel/replicas.h"
+#include "parallel/sharded_blocks.h"
+#include "parallel/strategy.h"
+#include "parallel/tensor_parallel.h"
 
 namespace meshparity {
+namespace {
+
+/// Who adds up which leaves: replicas, then microbatches, then sharding ranks.
+struct LeafShares {
+  LeafShares(const BatchSource& batches, const Parallelism& how, const MeshCoordinates& at)
+      : all(batches.all_leaves()),
+        replicas(shares_of(all, how.mesh[Axis::dp])),
+        mine(replicas[at[Axis::dp]]) {
+    for (const Range microbatch : shares_of(mine, how.microbatches)) {
+      microbatches.push_back(shares_of(microbatch, how.mesh[Axis::fsdp]));
+      most_samples = std::max(most_samples, batches.most_samples(microbatches.back()));
+    }
+  }
+
+  Range all;
+  std::vector<Range> replicas;                   // [dp index]
+  Range mine;                                    // this replica's
+  std::vector<std::vector<Range>> microbatches;  // of mine: [microbatch][fsdp index]
+  std::size_t most_samples = 0;
+};
+
+/// The losses of a microbatch are added up over fsdp, those of a replica over dp.
+class MeshLosses {
+ public:
+  MeshLosses(const LeafShares& shares, MeshGroups& groups, Reduction reduction)
+      : shares_(shares),
+        of_microbatch_(shares.all.end, shares.all, 1),
+        losses_(shares.all.end, shares.mine, 1),
+        fsdp_(groups[Axis::fsdp], reduction, shares.all.end),
+        dp_(groups[Axis::dp], reduction, shares.all.end) {
+    for (const auto& leaves : shares.microbatches) fsdp_.reserve(leaves, 1);
+    dp_.reserve(shares.replicas, 1);
+  }
+
+  void start() { losses_.start(shares_.mine); }
+  PartialSum& start_microbatch(Range leaves) {
+    of_microbatch_.start(leaves);
+    return of_microbatch_;
+  }
+  void reduce_microbatch(std::size_t microbatch) {
+    fsdp_.all_reduce(of_microbatch_, shares_.microbatches[microbatch], losses_);
+  }
+  float reduce() {
+    dp_.all_reduce(losses_, shares_.replicas, losses_);
+    return losses_.total()[0];
+  }
+
+ private:
+  const LeafShares& shares_;
+  PartialSum of_microbatch_;
+  PartialSum losses_;
+  Reducer fsdp_;
+  Reducer dp_;
+};
+
+}  // namespace
 
 void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Recipe& recipe = run.recipe;
-  const std::size_t vocabulary = run.corpus.vocabulary();
-  validate(how, recipe, vocabulary);
+  validate(how, recipe, run.model);
   MeshGroups groups = lay_out(how.mesh, world);
   const MeshCoordinates at = groups.at;
+  const std::size_t stages = how.mesh[Axis::pp];
+  const BatchSource batches(recipe, run.corpus);
+  const LeafShares shares(batches, how, at);
 
-  // Who adds up which leaves: replicas, then microbatches, then sharding ranks.
-  const Range all_leaves = batch_leaves(recipe);
-  const std::vector<Range> replica_leaves = shares_of(all_leaves, how.mesh.dp);
-  const Range my_leaves = replica_leaves[at.dp];
-  std::vector<std::vector<Range>> microbatch_leaves;  // [microbatch][fsdp index]
-  std::size_t max_samples = 0;
-  for (const Range microbatch : shares_of(my_leaves, how.microbatches)) {
-    microbatch_leaves.push_back(shares_of(microbatch, how.mesh.fsdp));
-    max_samples = std::max(max_samples, most_samples(recipe, microbatch_leaves.back()));
-  }
-
-  // Which layers, and in which order.
-  const std::vector<LayerSpec> model = model_layers(recipe, vocabulary);
-  const Range my_layers = share_of(model.size(), how.mesh.pp, at.pp);
-  const std::vector<PipelineAction> schedule =
-      schedule_of(how.schedule, at.pp, how.mesh.pp, how.microbatches);
-  const Layers layers =
-      make_tensor_parallel_layers(std::span(model).subspan(my_layers.begin, my_layers.size()),
-                                  max_samples, *groups.tp, how.reduction);
-
-  ShardedLayers sharded(layers, *groups.fsdp, how.reduction, all_leaves.end, microbatch_leaves,
-                        my_leaves);
-  sharded.owned().fill(run.initial);
-  GradientSums& gradients = sharded.owned_gradients();  // first of this replica's part of the batch
-  Reducer dp_reducer(*groups.dp, how.reduction, all_leaves.end);
-  for (const auto& layer : gradients) {
-    for (const PartialSum& sum : layer) dp_reducer.reserve(replica_leaves, sum.width());
-  }
-  PartialSum my_loss(all_leaves.end, all_leaves, 1);
-  PartialSum loss_sum(all_leaves.end, my_leaves, 1);
-  Reducer loss_reducer(*groups.fsdp, how.reduction, all_leaves.end);
-  for (const auto& runs : microbatch_leaves) loss_reducer.reserve(runs, 1);
-  dp_reducer.reserve(replica_leaves, 1);
-
-  PipelineStage stage(recipe, run.corpus, layers, *groups.pp,
-                      in_flight(how.schedule, at.pp, how.mesh.pp, how.microbatches), max_samples);
-  std::vector<ShardView> shards = sharded.owned().views();
-  for (ShardView& view : shards) {
-    view.counted = at.dp == 0 && (view.shard->tensor_split || at.tp == 0);
-  }
-  const float inverse_batch = 1.0F / static_cast<float>(recipe.batch);  // of the global batch
+  // Which blocks, with which features, elements and copies of them.
+  const Range my_blocks = share_of(run.model.blocks.size(), stages, at[Axis::pp]);
+  TensorParallelGroup tp(groups[Axis::tp], how.reduction);
+  const Blocks blocks(run.model, my_blocks, shares.most_samples * batches.positions(), tp);
+  ShardedBlocks sharded(blocks, run.initial, shares.all.end, shares.microbatches, shares.mine,
+                        groups[Axis::fsdp], how.reduction);
+  GradientSums& gradients = sharded.owned_gradients();
+  Replicas replicas(blocks, sharded.owned(), gradients, shares.replicas, groups[Axis::dp],
+                    how.reduction);
+  PipelineStage stage(blocks, batches, shares.most_samples, run.observer.boundaries(), how.schedule,
+                      how.microbatches, groups[Axis::pp]);
+  TiedParameters tied(run.model, blocks, replicas.owned_parts(), groups[Axis::pp]);
+  const Head head(run.model.head);
+  MeshLosses losses(shares, groups, how.reduction);
+  Optimizer optimizer(recipe, replicas.owned_values());
+  std::vector<ShardView> owned = replicas.owned_views();
+  const std::vector<ShardView> copies = replicas.copies();
+  count_copies_once(owned, blocks, at, &tied);
+  const auto gather = [&](std::size_t b) { return sharded.gather(b); };
 
   for (std::size_t step = 0; step < recipe.steps; ++step) {
-    start(gradients, my_leaves);
-    loss_sum.start(my_leaves);
-
-    for (const PipelineAction action : schedule) {
+    gradients.start(shares.mine);
+    losses.start();
+    for (const PipelineAction action : stage.schedule()) {
       const std::size_t m = action.microbatch;
-      const std::vector<Range>& shares = microbatch_leaves[m];
-      const Range mine = samples_of(recipe, shares[at.fsdp]);
-      const std::size_t samples = mine.size();
-
+      const std::vector<Range>& leaves = shares.microbatches[m];
+      const Range my_leaves = leaves[at[Axis::fsdp]];
       if (action.kind == PipelineAction::Kind::forward) {
-        PipelineSlot& slot = stage.start_forward(m, step, mine);
-        for (std::size_t l = 0; l < layers.size(); ++l) {
-          const ParameterValues parameters = sharded.gather(l);
-          layers[l]->forward(slot.batch, parameters, slot.activations.value(l, samples),
-                             slot.activations.value(l + 1, samples));
-        }
+        forward(blocks, gather, stage.start_forward(m, step, batches.samples_of(my_leaves)));
         stage.send_output(m);
-        if (stage.is_last()) {
-          my_loss.start(shares[at.fsdp]);
-          softmax_cross_entropy(slot.batch, slot.activations.value(layers.size(), samples),
-                                recipe.vocab_grain, inverse_batch,
-                                slot.activations.gradient(layers.size(), samples), my_loss);
-          loss_reducer.all_reduce(my_loss, shares, loss_sum);
-        }
-      } else {
-        PipelineSlot& slot = stage.start_backward(m);
-        for (std::size_t l = layers.size(); l-- > 0;) {
-          const ParameterValues parameters = sharded.gather(l);
-          layers[l]->backward(
-              slot.batch, parameters, slot.activations.value(l, samples),
-              slot.activations.value(l + 1, samples), slot.activations.gradient(l + 1, samples),
-              slot.activations.gradient(l, samples), sharded.start_gradients(l, shares[at.fsdp]));
-          sharded.reduce_gradients(l, shares);
-        }
-        stage.send_input_gradient(m);
+        continue;
       }
+      Pass& pass = stage.start_backward(m);
+      if (stage.is_last()) {
+        head.losses(pass.batch(), pass.output(), pass.output_gradient(),
+                    losses.start_microbatch(my_leaves));
+        losses.reduce_microbatch(m);
+      }
+      const auto start = [&](std::size_t b) { return sharded.start_gradients(b, my_leaves); };
+      backward(blocks, gather, pass, start, [&](std::size_t b) {
+        sharded.reduce_scatter(b, leaves);
+        if (m + 1 == how.microbatches) replicas.begin_reduce_scatter(b);
+      });
+      stage.send_input_gradient(m);
     }
     stage.finish_step();
-
-    // Replicas add up, in place: afterwards all of them hold the same bits.
-    for (auto& layer : gradients) {
-      for (PartialSum& sum : layer) dp_reducer.all_reduce(sum, replica_leaves, sum);
+    replicas.finish_reduce_scatter();
+    float loss = stage.is_last() ? losses.reduce() * batches.inverse_targets(step) : 0.0F;
+    groups[Axis::pp].broadcast({&loss, 1}, stages - 1);
+    tied.add_uses(gradients, owned);
+    observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
+                 world);
+    for (std::size_t p = 0; p < owned.size(); ++p) {
+      optimizer.update(p, owned[p].gradient);
+      replicas.begin_all_gather(p);
     }
-    float loss = 0.0F;
-    if (stage.is_last()) {
-      dp_reducer.all_reduce(loss_sum, replica_leaves, loss_sum);
-      loss = loss_sum.total()[0] * inverse_batch;
-    }
-    groups.pp->broadcast({&loss, 1}, how.mesh.pp - 1);
-
-    attach_gradients(shards, gradients);
-    report_step(run.observer, step, loss, shards, world);
-
-    for (std::size_t l = 0; l < layers.size(); ++l) {
-      for (std::size_t p = 0; p < gradients[l].size(); ++p) {
-        sgd_update(gradients[l][p].total(), recipe.lr, sharded.owned().values(l, p));
-      }
-    }
+    replicas.finish_all_gather();
   }
-  for (ShardView& shard : shards) shard.gradient = {};
-  run.observer.finished(shards);
+  observe_end(run.observer, recipe.steps, owned, copies);
 }
 
 }  // namespace meshparity

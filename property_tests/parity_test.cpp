@@ -1,54 +1,145 @@
-// Every strategy gives the bits of one rank (see parity_properties.h). How many cases are tried,
+// Every strategy gives the bits of one rank (see parity_properties.h). How many recipes are tried,
 // and from which seed, is RapidCheck's RC_PARAMS.
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include <iostream>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "model/numerics/aligned_floats.h"
 #include "property_tests/proof/mpi_job.h"
+#include "property_tests/proof/parity_check.h"
+#include "property_tests/proof/parity_generator.h"
 #include "property_tests/proof/parity_properties.h"
 
 namespace meshparity {
 namespace {
 
-void expect_bits_on_simulated_meshes(const std::string& trainer) {
+TEST(Parity, EveryStrategyOnSimulatedMeshes) {
   ParityTally tally;
-  EXPECT_TRUE(holds_simulated(trainer, rapidcheck_sample(), tally));
+  EXPECT_TRUE(holds_simulated(rapidcheck_sample(), tally));
   std::cout << tally.distribution_text();
 }
 
-TEST(Parity, TrainDpOnSimulatedMeshes) { expect_bits_on_simulated_meshes("train_dp"); }
-TEST(Parity, TrainFsdpOnSimulatedMeshes) { expect_bits_on_simulated_meshes("train_fsdp"); }
-TEST(Parity, TrainTpOnSimulatedMeshes) { expect_bits_on_simulated_meshes("train_tp"); }
-TEST(Parity, TrainPpOnSimulatedMeshes) { expect_bits_on_simulated_meshes("train_pp"); }
-TEST(Parity, TrainMeshOnSimulatedMeshes) { expect_bits_on_simulated_meshes("train_mesh"); }
-
-void expect_native_within_bound(const std::string& trainer) {
+TEST(Parity, NativeReductionsWithinTheBound) {
   ParityTally tally;
-  EXPECT_TRUE(holds_natively(trainer, rapidcheck_sample(), tally));
+  EXPECT_TRUE(holds_natively(rapidcheck_sample(), tally));
 }
 
-TEST(Native, TrainDpWithinTheBound) { expect_native_within_bound("train_dp"); }
-TEST(Native, TrainFsdpWithinTheBound) { expect_native_within_bound("train_fsdp"); }
-TEST(Native, TrainTpWithinTheBound) { expect_native_within_bound("train_tp"); }
-TEST(Native, TrainPpWithinTheBound) { expect_native_within_bound("train_pp"); }
-TEST(Native, TrainMeshWithinTheBound) { expect_native_within_bound("train_mesh"); }
+/// Adds parameters that no other block uses yet.
+std::vector<std::size_t> add(Model& model, std::vector<ParameterSpec> parameters) {
+  std::vector<std::size_t> numbers;
+  for (ParameterSpec& parameter : parameters) {
+    parameter.initial = {Initial::Kind::uniform, 0.5F};
+    numbers.push_back(model.parameters.size());
+    model.parameters.push_back(std::move(parameter));
+  }
+  return numbers;
+}
+
+ParameterSpec matrix(const std::string& name, std::size_t rows, std::size_t columns) {
+  return {.name = name, .rows = rows, .columns = columns};
+}
+ParameterSpec vector(const std::string& name, std::size_t size) {
+  return {.name = name, .columns = size, .is_vector = true};
+}
+
+/// As many blocks as the recipe's own model, between the embedding and the output residual ones.
+/// `uses[i]` says whose parameters residual block i takes: those of block uses[i] <= i.
+Model residual_model(const Recipe& recipe, std::size_t vocabulary,
+                     const std::vector<std::size_t>& uses) {
+  const std::size_t width = recipe.context * recipe.embedding;
+  Model model;
+  model.blocks.push_back({"embedding", EmbeddingSpec{recipe.context},
+                          add(model, {matrix("embedding", vocabulary, recipe.embedding)})});
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    const std::string name = "residual." + std::to_string(i);
+    model.blocks.push_back({name, FeedForwardSpec{recipe.feature_grain, recipe.feature_grain},
+                            uses[i] < i ? model.blocks[1 + uses[i]].uses
+                                        : add(model, {matrix(name + ".up", width, recipe.hidden),
+                                                      vector(name + ".up_bias", recipe.hidden),
+                                                      matrix(name + ".down", recipe.hidden, width),
+                                                      vector(name + ".down_bias", width)})});
+  }
+  model.blocks.push_back(
+      {"output",
+       LinearSpec{.input_grain = recipe.feature_grain, .output_grain = recipe.vocab_grain},
+       add(model, {matrix("output", width, vocabulary), vector("output_bias", vocabulary)})});
+  model.head = {vocabulary, recipe.vocab_grain};
+  return model;
+}
+
+TEST(Parity, ModelsThatUseParametersTwiceOnSimulatedMeshes) {
+  std::optional<Strategy> failed;  // from then on RapidCheck shrinks, and only this one is trained
+  EXPECT_TRUE(rc::check("a model of residual blocks gives one rank's bits on every mesh", [&] {
+    const std::vector<ParityCase> cases = *parity_cases(Reduction::canonical, kSimulatedRanks);
+    const Recipe& recipe = cases.front().recipe;
+    std::vector<std::size_t> uses;
+    for (std::size_t i = 0; i < recipe.layers; ++i) {
+      uses.push_back(*rc::gen::inRange<std::size_t>(0, i + 1));
+    }
+    const std::size_t vocabulary = Corpus(cases.front().corpus, recipe.context).vocabulary();
+    const Question question(cases.front(), residual_model(recipe, vocabulary, uses));
+    for (const ParityCase& c : cases) {
+      if (failed && c.strategy != *failed) continue;
+      const auto difference = difference_simulated(c, question);
+      if (!difference) continue;
+      failed = c.strategy;
+      RC_FAIL(failure_text(c, "sim", *difference));
+    }
+  }));
+}
+
+TEST(Parity, AParameterUsedTwiceGetsTheSumOfBothGradients) {
+  ParityCase c;
+  c.recipe.context = 2;
+  c.recipe.embedding = 3;
+  c.recipe.hidden = 5;
+  c.recipe.batch = 7;
+  c.recipe.steps = 1;
+  c.recipe.batch_grain = 2;
+  c.recipe.feature_grain = 2;
+  c.corpus = "anna\nbob\ncleo\n";
+  const std::size_t vocabulary = Corpus(c.corpus, 2).vocabulary();
+  // The same values apart: constants do not depend on names.
+  Model apart = residual_model(c.recipe, vocabulary, {0, 1});
+  Model tied = residual_model(c.recipe, vocabulary, {0, 0});
+  for (Model* model : {&apart, &tied}) {
+    for (ParameterSpec& parameter : model->parameters) {
+      if (parameter.name.starts_with("residual")) {
+        parameter.initial = {Initial::Kind::constant, 0.25F};
+      }
+    }
+  }
+  const Question of_apart(c, apart);
+  const Question of_tied(c, tied);
+  const FloatTensors& uses = of_apart.expected.steps[0].gradients;
+  const FloatTensors& sums = of_tied.expected.steps[0].gradients;
+  for (const char* tensor : {"up", "up_bias", "down", "down_bias"}) {
+    const std::vector<float>& first = uses.at(std::string("residual.0.") + tensor);
+    const std::vector<float>& second = uses.at(std::string("residual.1.") + tensor);
+    const std::vector<float>& sum = sums.at(std::string("residual.0.") + tensor);
+    for (std::size_t i = 0; i < sum.size(); ++i) EXPECT_EQ(sum[i], first[i] + second[i]) << tensor;
+  }
+}
 
 #ifdef MESHPARITY_WITH_MPI
-void expect_bits_under_open_mpi(const std::string& trainer) {
+void expect_bits_under_open_mpi(Strategy strategy) {
   constexpr std::size_t kCases = 9;
   ParityTally tally;
-  EXPECT_TRUE(holds_under_mpi({trainer}, {kCases, rapidcheck_sample().seed}, tally));
+  EXPECT_TRUE(holds_under_mpi({strategy}, kCases, rapidcheck_sample().seed, tally));
   EXPECT_EQ(tally.cases("mpi"), kCases);
 }
 
-TEST(ParityMpi, TrainDpUnderOpenMpi) { expect_bits_under_open_mpi("train_dp"); }
-TEST(ParityMpi, TrainFsdpUnderOpenMpi) { expect_bits_under_open_mpi("train_fsdp"); }
-TEST(ParityMpi, TrainTpUnderOpenMpi) { expect_bits_under_open_mpi("train_tp"); }
-TEST(ParityMpi, TrainPpUnderOpenMpi) { expect_bits_under_open_mpi("train_pp"); }
-TEST(ParityMpi, TrainMeshUnderOpenMpi) { expect_bits_under_open_mpi("train_mesh"); }
+TEST(ParityMpi, TrainDpUnderOpenMpi) { expect_bits_under_open_mpi(Strategy::dp); }
+TEST(ParityMpi, TrainFsdpUnderOpenMpi) { expect_bits_under_open_mpi(Strategy::fsdp); }
+TEST(ParityMpi, TrainTpUnderOpenMpi) { expect_bits_under_open_mpi(Strategy::tp); }
+TEST(ParityMpi, TrainPpUnderOpenMpi) { expect_bits_under_open_mpi(Strategy::pp); }
+TEST(ParityMpi, TrainMeshUnderOpenMpi) { expect_bits_under_open_mpi(Strategy::mesh); }
 
 TEST(ParityMpi, LargeBlocksThatRanksShowEachOther) {
   // Random recipes are small: here the first matrix is a block that neighbours map, and lent whole.
@@ -65,7 +156,7 @@ TEST(ParityMpi, LargeBlocksThatRanksShowEachOther) {
   for (const char* mesh :
        {"dp=2", "dp=3", "fsdp=2", "fsdp=4", "tp=2", "dp=2,fsdp=2", "dp=2,tp=2"}) {
     c.how.mesh = parse_mesh(mesh);
-    c.trainer = trainer_for(c.how.mesh).name;
+    c.strategy = strategy_for(c.how.mesh);
     cases.push_back(c);
   }
   const auto failure = failure_under_mpi(cases);

@@ -13,7 +13,7 @@ namespace {
 class Collector final : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& /*context*/) override { return true; }
-  void ReportRuns(const std::vector<Range>& runs) override { result_ = runs.back(); }
+  void ReportRuns(const std::vector<Run>& runs) override { result_ = runs.back(); }
 
   std::size_t calls() const { return static_cast<std::size_t>(result_.iterations); }
   double processor_seconds() const {
@@ -24,7 +24,7 @@ class Collector final : public benchmark::BenchmarkReporter {
   }
 
  private:
-  Range result_;
+  Run result_;
 };
 
 /// Has Google Benchmark call `work` after `before`: as often as `settings` say.

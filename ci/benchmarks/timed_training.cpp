@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "ci/benchmarks/paired.h"
+#include "golden/files/corpus_file.h"
 
 namespace meshparity::bench {
 namespace {
@@ -33,7 +34,7 @@ Workload::Workload(std::string workload_name, Recipe workload_recipe)
     : name(std::move(workload_name)),
       recipe(std::move(workload_recipe)),
       corpus(read_corpus(recipe).first),
-      initial(recipe.seed, recipe.init_scale) {}
+      initial(recipe.seed) {}
 
 Workload default_workload(const std::string& corpus_path, std::size_t steps) {
   Recipe recipe;

@@ -15,12 +15,12 @@ namespace meshparity::bench {
 struct Workload {
   Workload(std::string workload_name, Recipe workload_recipe);
 
-  TrainingJob job(const Parallelism& how = {}) const { return {recipe, corpus, initial, how, ""}; }
+  TrainingJob job(const Parallelism& how = {}) const { return {recipe, corpus, initial, how}; }
 
   std::string name;
   Recipe recipe;
   Corpus corpus;
-  RandomParameters initial;
+  InitialParameters initial;
 };
 
 /// The recipe's defaults: ml.c's model, which fits into the innermost caches.

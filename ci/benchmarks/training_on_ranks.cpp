@@ -51,8 +51,9 @@ class Pairs {
 
 std::size_t parameter_count(const Workload& workload) {
   std::size_t count = 0;
-  for (const LayerSpec& layer : model_layers(workload.recipe, workload.corpus.vocabulary())) {
-    for (const ParameterSpec& parameter : parameters_of(layer)) count += parameter.size();
+  for (const ParameterSpec& parameter :
+       model_of(workload.recipe, workload.corpus.vocabulary()).parameters) {
+    count += parameter.size();
   }
   return count;
 }
@@ -114,7 +115,7 @@ TimedTraining train_together(const Workload& workload, const Parallelism& how, C
 
 void measure_scaling(const Workload& workload, double bar, Comm& world) {
   Parallelism how;
-  how.mesh.dp = world.size();
+  how.mesh[Axis::dp] = world.size();
   const bool is_root = world.rank() == 0;
   Pairs pairs;
   Limit limit(workload, world);

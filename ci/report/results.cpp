@@ -73,6 +73,10 @@ OracleRow oracle_row(const Json& json) {
   row.worst_ratio = json.at("worst_ratio").get<double>();
   row.worst_tensor = json.at("worst_tensor").get<std::string>();
   row.worst_step = json.at("worst_step").get<std::size_t>();
+  row.worst_local_ratio = json.at("worst_local_ratio").get<double>();
+  row.worst_local_what = json.at("worst_local_what").get<std::string>();
+  row.bluntest_ratio = json.at("bluntest_ratio").get<double>();
+  row.worst_update_ratio = json.at("worst_update_ratio").get<double>();
   return row;
 }
 

@@ -53,8 +53,14 @@ struct OracleRow {
   double worst_ratio = 0;
   std::string worst_tensor;
   std::size_t worst_step = 0;
+  double worst_local_ratio = 0;  ///< of blocks judged alone
+  std::string worst_local_what;
+  double bluntest_ratio = 0;  ///< the least of the worst ratios of all that was judged
+  double worst_update_ratio = 0;
 
-  bool proven() const { return steps > 0 && worst_ratio <= 1.0; }
+  bool proven() const {
+    return steps > 0 && worst_ratio <= 1.0 && worst_local_ratio <= 1.0 && worst_update_ratio <= 1.0;
+  }
 };
 
 struct GoldenRow {

@@ -13,7 +13,7 @@ struct Way {
   const char* mesh = "";
   std::size_t microbatches = 1;
   ScheduleKind schedule = ScheduleKind::one_f_one_b;
-  const char* trainer = "";
+  std::optional<Strategy> strategy = std::nullopt;  // none: the one of the mesh
 };
 
 constexpr ScheduleKind kGpipe = ScheduleKind::gpipe;
@@ -23,16 +23,16 @@ constexpr Way kSimulated[] = {
     {"", 3, k1f1b},
     {"dp=2", 1, k1f1b},
     {"dp=3", 2, k1f1b},
-    {"dp=5", 1, k1f1b, "train_mesh"},
+    {"dp=5", 1, k1f1b, Strategy::mesh},
     {"fsdp=2", 1, k1f1b},
     {"fsdp=3", 2, k1f1b},
-    {"fsdp=5", 1, k1f1b, "train_mesh"},
+    {"fsdp=5", 1, k1f1b, Strategy::mesh},
     {"tp=2", 1, k1f1b},
     {"tp=3", 2, k1f1b},
-    {"tp=12", 1, k1f1b, "train_mesh"},
+    {"tp=12", 1, k1f1b, Strategy::mesh},
     {"pp=2", 4, kGpipe},
     {"pp=3", 4, k1f1b},
-    {"pp=3", 2, kGpipe, "train_mesh"},
+    {"pp=3", 2, kGpipe, Strategy::mesh},
     {"pp=12", 4, k1f1b},
     {"dp=2,fsdp=2", 1, k1f1b},
     {"dp=2,tp=2", 2, k1f1b},
@@ -74,13 +74,13 @@ constexpr std::size_t kPrefixSteps = 30;
 GoldenCase make_case(const Way& way, const std::string& transport, const GoldenRecipe& golden,
                      std::size_t steps) {
   const Recipe& recipe = golden.recipe;
-  GoldenCase made{transport, way.trainer, {}, steps};
+  GoldenCase made{transport, way.strategy, {}, steps};
   made.how.mesh = parse_mesh(way.mesh);
-  made.how.mesh.pp =
-      std::min(made.how.mesh.pp, model_layers(recipe, golden.corpus.vocabulary()).size());
+  std::size_t& stages = made.how.mesh[Axis::pp];
+  stages = std::min(stages, model_of(recipe, golden.corpus.vocabulary()).blocks.size());
   made.how.microbatches = std::min(way.microbatches, leaf_count(recipe.batch, recipe.batch_grain));
   made.how.schedule = way.schedule;
-  if (made.trainer.empty()) made.trainer = std::string(trainer_for(made.how.mesh).name);
+  if (!made.strategy) made.strategy = strategy_for(made.how.mesh);
   return made;
 }
 
@@ -96,7 +96,7 @@ std::vector<GoldenCase> golden_cases(const GoldenRecipe& golden, bool with_sim, 
   const std::size_t every = golden_interval(golden.recipe.steps);
   const std::size_t prefix =
       std::min(golden.recipe.steps, (kPrefixSteps + every - 1) / every * every);
-  std::vector<GoldenCase> cases = {{"none", "train_single", {}, golden.recipe.steps}};
+  std::vector<GoldenCase> cases = {{"none", std::nullopt, {}, golden.recipe.steps}};
   if (with_sim) {
     for (const Way& way : kSimulated) add(cases, make_case(way, "sim", golden, prefix));
   }

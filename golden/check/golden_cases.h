@@ -1,23 +1,30 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "golden/check/golden_recipe.h"
-#include "parallel/train.h"
+#include "parallel/strategy.h"
 
 namespace meshparity {
 
 /// One way to train a golden recipe.
 struct GoldenCase {
-  std::string transport;  ///< "none" (train_single), "sim" or "mpi"
-  std::string trainer;
+  std::string transport;             ///< "none" (train_single), "sim" or "mpi"
+  std::optional<Strategy> strategy;  ///< none: train_single
   Parallelism how;
   std::size_t steps = 0;  ///< the first ones of the recipe
 
+  /// "train_single", "train_dp", ...
+  std::string_view trainer_name() const {
+    return strategy ? entry_of(*strategy).name : "train_single";
+  }
+
   bool operator==(const GoldenCase& other) const {
-    return transport == other.transport && trainer == other.trainer && steps == other.steps &&
+    return transport == other.transport && strategy == other.strategy && steps == other.steps &&
            how.mesh == other.how.mesh && how.microbatches == other.how.microbatches &&
            how.schedule == other.how.schedule;
   }

@@ -1,6 +1,7 @@
 #include "golden/check/golden_check.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,12 +25,39 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds kMpiDeadline{60};
 
+/// Of a simulated world: any seed, but not the same for all.
+std::uint64_t sim_seed(const GoldenCase& run) { return run.how.mesh.size(); }
+
+/// What meshparity-train is told to train the case's mesh, of all steps.
+std::vector<std::string> train_arguments(const GoldenRecipe& golden, const GoldenCase& run) {
+  std::vector<std::string> arguments = {"--recipe=" + golden.recipe_path,
+                                        "--trainer=" + std::string(run.trainer_name())};
+  if (!run.strategy) return arguments;
+  arguments.insert(arguments.end(),
+                   {"--transport=" + run.transport, "--mesh=" + to_string(run.how.mesh),
+                    "--microbatches=" + std::to_string(run.how.microbatches),
+                    "--schedule=" + to_string(run.how.schedule)});
+  if (run.transport == "sim") {
+    arguments.push_back("--sim-seed=" + std::to_string(sim_seed(run)));
+  }
+  return arguments;
+}
+
+/// The commands that show a person this case's difference, over all steps.
+std::string rerun_line(const GoldenRecipe& golden, const GoldenCase& run) {
+  std::vector<std::string> train = {"build/bin/meshparity-train"};
+  for (std::string& argument : train_arguments(golden, run)) train.push_back(std::move(argument));
+  train.emplace_back("--trace=rerun.trace");
+  if (run.transport == "mpi") train = mpirun_command(run.how.mesh.size(), train);
+  return fmt::format("{} && build/bin/meshparity-diff {} rerun.trace", fmt::join(train, " "),
+                     golden.trace_path);
+}
+
 Trace simulated_trace(const GoldenRecipe& golden, const GoldenCase& run) {
-  const std::uint64_t seed = run.how.mesh.size();  // any, but not the same for all
   return traced(golden, run.steps, 1, [&](TrainingJob job, const TrainingSinks& sinks) {
     job.how = run.how;
-    job.trainer = run.trainer;
-    train_simulated(job, sinks, seed);
+    job.strategy = run.strategy;
+    train_simulated(job, sinks, sim_seed(run));
   });
 }
 
@@ -37,17 +65,10 @@ Trace simulated_trace(const GoldenRecipe& golden, const GoldenCase& run) {
 Trace mpi_trace(const GoldenRecipe& golden, const GoldenCase& run) {
   const TemporaryFolder folder;
   const std::string trace_path = folder.file("run.trace");
-  const std::vector<std::string> program = {
-      (fs::path(program_folder()) / "meshparity-train").string(),
-      "--quiet",
-      "--transport=mpi",
-      "--trainer=" + run.trainer,
-      "--mesh=" + to_string(run.how.mesh),
-      "--microbatches=" + std::to_string(run.how.microbatches),
-      "--schedule=" + to_string(run.how.schedule),
-      "--recipe=" + golden.recipe_path,
-      "--steps=" + std::to_string(run.steps),
-      "--trace=" + trace_path};
+  std::vector<std::string> program = {(fs::path(program_folder()) / "meshparity-train").string(),
+                                      "--quiet", "--steps=" + std::to_string(run.steps),
+                                      "--trace=" + trace_path};
+  for (std::string& argument : train_arguments(golden, run)) program.push_back(std::move(argument));
   const auto command = mpirun_command(run.how.mesh.size(), program);
   const ChildResult child = run_child(command, kMpiDeadline);
   if (child.timed_out) {
@@ -75,9 +96,9 @@ void print_heading() {
 void print_row(const GoldenRecipe& golden, const GoldenResult& result) {
   const Parallelism& how = result.run.how;
   fmt::print("{:<10} {:<24} {:>5}  {:<9} {:<12} {:<8} {:>12} {:>5}  {}\n", golden.name,
-             to_string(how.mesh), how.mesh.size(), result.run.transport, result.run.trainer,
-             how.mesh.pp > 1 ? to_string(how.schedule) : "-", how.microbatches, result.run.steps,
-             result.same_bits() ? "yes" : "NO: " + result.difference);
+             to_string(how.mesh), how.mesh.size(), result.run.transport, result.run.trainer_name(),
+             how.mesh[Axis::pp] > 1 ? to_string(how.schedule) : "-", how.microbatches,
+             result.run.steps, result.same_bits() ? "yes" : "NO: " + result.difference);
   std::fflush(stdout);
 }
 
@@ -165,9 +186,9 @@ int check_goldens(const GoldenCheckOptions& options) {
     runs += results.size();
     for (const GoldenResult& result : results) {
       if (result.same_bits() || !first_difference.empty()) continue;
-      first_difference =
-          fmt::format("recipe {}, mesh {} ({}): {}", goldens[g].name,
-                      to_string(result.run.how.mesh), result.run.transport, result.difference);
+      first_difference = fmt::format("recipe {}, mesh {} ({}): {}\nrerun: {}", goldens[g].name,
+                                     to_string(result.run.how.mesh), result.run.transport,
+                                     result.difference, rerun_line(goldens[g], result.run));
     }
   }
   if (!options.json_path.empty()) write_file(options.json_path, json.dump(2) + "\n");

@@ -67,9 +67,9 @@ Trace traced(const GoldenRecipe& golden, std::size_t steps, std::size_t every,
   header.every = every;
   Recipe recipe = golden.recipe;
   recipe.steps = steps;
-  const RandomParameters initial(recipe.seed, recipe.init_scale);
+  const InitialParameters initial(recipe.seed);
   return traced(header, [&](const TrainingSinks& sinks) {
-    train({recipe, golden.corpus, initial, {}, ""}, sinks);
+    train({recipe, golden.corpus, initial, {}}, sinks);
   });
 }
 

@@ -66,7 +66,7 @@ TensorFile model_file(const Recipe& recipe, const Corpus& corpus, const std::str
   without_data.data.clear();
   TensorFile file;
   file.metadata = {{"format", kFormat},
-                   {"contract", std::to_string(kContractVersion)},
+                   {"contract", std::to_string(contract_of(recipe.model))},
                    {"recipe", to_text(without_data)},
                    {"vocabulary", hex_of(vocabulary_of(corpus))},
                    {"corpus_sha256", corpus_sha256}};

@@ -62,6 +62,12 @@ CLI::ConfigItem parse_line(const std::string& line) {
   return items.front();
 }
 
+bool is_text(const RecipeField& field) { return field.key == "data" || field.key == "model"; }
+
+bool is_written(const RecipeField& field, const Recipe& recipe) {
+  return field.always_written || field.text(recipe) != field.text(Recipe());
+}
+
 /// `data` as it stands in a line: quoted if the reader would otherwise strip part of it.
 std::string data_text(const std::string& data) {
   if (data.find_first_of("#\n\r") != std::string::npos) {
@@ -79,6 +85,9 @@ std::string data_text(const std::string& data) {
 
 const std::vector<RecipeField>& recipe_fields() {
   static const std::vector<RecipeField> fields = {
+      {"model", "what is trained: mlp",
+       [](const Recipe& recipe) { return std::string(name_of(recipe.model)); },
+       [](Recipe& recipe, std::string_view text) { recipe.model = model_named(text); }, false},
       {"data", "corpus: a text file, one document a line",
        [](const Recipe& recipe) { return recipe.data; },
        [](Recipe& recipe, std::string_view text) { recipe.data = text; }},
@@ -106,7 +115,7 @@ void set_recipe_field(Recipe& recipe, std::string_view key, std::string_view val
   const auto field = std::find_if(fields.begin(), fields.end(),
                                   [&](const RecipeField& known) { return known.key == key; });
   if (field == fields.end()) {
-    throw UsageError(fmt::format("unknown key '{}'", key),
+    throw UsageError(fmt::format("unknown key '{}': {} has none", key, name_of(recipe.model)),
                      fmt::format("known keys: {}", known_keys()));
   }
   try {
@@ -147,11 +156,41 @@ void apply_recipe_file(Recipe& recipe, const std::string& path) {
   recipe.data = (folder / recipe.data).lexically_normal().string();
 }
 
+nlohmann::ordered_json recipe_json(const Recipe& recipe) {
+  auto json = nlohmann::ordered_json::object();
+  for (const RecipeField& field : recipe_fields()) {
+    if (!is_written(field, recipe)) continue;
+    const std::string text = field.text(recipe);
+    // Read as binary64 and printed again, the shortest text of a binary32 stays the same.
+    json[std::string(field.key)] =
+        is_text(field) ? nlohmann::ordered_json(text) : nlohmann::ordered_json::parse(text);
+  }
+  return json;
+}
+
+Recipe recipe_of(const nlohmann::ordered_json& json) {
+  Recipe recipe;
+  if (!json.is_object()) throw UsageError("'recipe' is not an object");
+  for (const RecipeField& field : recipe_fields()) {
+    if (!json.contains(field.key)) {
+      if (!field.always_written) continue;
+      throw UsageError(fmt::format("recipe.{} is missing", field.key));
+    }
+    if (is_text(field) ? !json[field.key].is_string() : !json[field.key].is_number()) {
+      throw UsageError(fmt::format("recipe.{} has the wrong type", field.key));
+    }
+  }
+  for (const auto& [key, value] : json.items()) {
+    set_recipe_field(recipe, key, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return recipe;
+}
+
 std::string to_text(const Recipe& recipe) {
   std::string text;
   for (const RecipeField& field : recipe_fields()) {
     const bool is_data = field.key == "data";
-    if (is_data && recipe.data.empty()) continue;
+    if ((is_data && recipe.data.empty()) || !is_written(field, recipe)) continue;
     text +=
         fmt::format("{} = {}\n", field.key, is_data ? data_text(recipe.data) : field.text(recipe));
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,13 +21,16 @@ struct RecipeField {
   std::string_view help;
   std::string (*text)(const Recipe& recipe);
   void (*set)(Recipe& recipe, std::string_view text);
+  /// False for a field that is younger than some files: where it has its default it is not written,
+  /// and where it is missing it has it.
+  bool always_written = true;
 };
 
 /// Every field, in the order in which they are written.
 const std::vector<RecipeField>& recipe_fields();
 
-/// Sets one field from text. Throws UsageError that names key and value: an unknown key (with all
-/// that are known), a number that is negative, too large or not a number.
+/// Sets one field from text. Throws UsageError that names key and value: a key that the recipe's
+/// model does not have (with all that it has), a number that is negative, too large or none.
 void set_recipe_field(Recipe& recipe, std::string_view key, std::string_view value);
 
 /// Changes the fields of `recipe` that `text` names. `name` stands for the text in errors, which
@@ -35,6 +39,11 @@ void apply_recipe_text(Recipe& recipe, const std::string& text, const std::strin
 
 /// The same from a file. A relative `data` is relative to the file's folder. Throws UsageError.
 void apply_recipe_file(Recipe& recipe, const std::string& path);
+
+/// The same as JSON: text fields are strings, all others numbers. Reading throws UsageError for
+/// what is missing, unknown or of the wrong type.
+nlohmann::ordered_json recipe_json(const Recipe& recipe);
+Recipe recipe_of(const nlohmann::ordered_json& json);
 
 /// Canonical text, every field on a line of its own, which reads back as the same recipe. `data` is
 /// left out where it is empty. Throws UsageError if `data` holds what a line cannot say ("#", a

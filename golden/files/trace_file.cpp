@@ -37,31 +37,6 @@ std::uint64_t digest_member(const Json& object) {
 /// A float for people: six digits.
 double rounded_for_reading(float loss) { return std::stod(fmt::format("{:.6g}", loss)); }
 
-Json recipe_json(const Recipe& recipe) {
-  Json json = Json::object();
-  for (const RecipeField& field : recipe_fields()) {
-    const std::string key(field.key);
-    const std::string text = field.text(recipe);
-    // Read as binary64 and printed again, a binary32's shortest text stays the same.
-    json[key] = field.key == "data" ? Json(text) : Json::parse(text);
-  }
-  return json;
-}
-
-Recipe recipe_of(const Json& json) {
-  Recipe recipe;
-  if (!json.is_object()) throw UsageError("'recipe' is not an object");
-  for (const RecipeField& field : recipe_fields()) {
-    if (!json.contains(field.key)) throw UsageError(fmt::format("recipe.{} is missing", field.key));
-  }
-  for (const auto& [key, value] : json.items()) {
-    const bool right_type = key == "data" ? value.is_string() : value.is_number();
-    if (!right_type) throw UsageError(fmt::format("recipe.{} has the wrong type", key));
-    set_recipe_field(recipe, key, value.is_string() ? value.get<std::string>() : value.dump());
-  }
-  return recipe;
-}
-
 void require_keys(const Json& object, std::initializer_list<std::string_view> known) {
   if (!object.is_object()) throw UsageError("it is not a JSON object");
   for (const auto& item : object.items()) {
@@ -236,6 +211,7 @@ std::optional<TraceDifference> compare_digests(const std::string& where, std::ui
 
 TraceHeader header_of(const Recipe& recipe, const std::string& corpus_sha256) {
   TraceHeader header;
+  header.contract = contract_of(recipe.model);
   header.recipe = recipe;
   header.recipe.data = std::filesystem::path(recipe.data).filename().string();
   header.corpus_sha256 = corpus_sha256;

@@ -19,17 +19,14 @@
 /// in a trace depends on how the run was split, so traces of all meshes are the same bytes.
 namespace meshparity {
 
-/// Version of the numerics contract: it changes whenever a run's bits change.
-inline constexpr std::uint64_t kContractVersion = 1;
-
 /// The first line. A golden trace also says who recorded it, when and why.
 struct TraceHeader {
-  std::uint64_t contract = kContractVersion;
-  Recipe recipe;              ///< `data` without its folder
-  std::string corpus_sha256;  ///< 64 hex digits
-  std::size_t every = 1;      ///< steps 0, every, 2 every, ... and the last are recorded
-  bool native = false;        ///< reductions in the transport's own order
-  std::string compiler;       ///< empty where nobody said
+  std::uint64_t contract = contract_of(ModelKind::mlp);  ///< of the recipe's model
+  Recipe recipe;                                         ///< `data` without its folder
+  std::string corpus_sha256;                             ///< 64 hex digits
+  std::size_t every = 1;  ///< steps 0, every, 2 every, ... and the last are recorded
+  bool native = false;    ///< reductions in the transport's own order
+  std::string compiler;   ///< empty where nobody said
   std::string date;
   std::string reason;
 };

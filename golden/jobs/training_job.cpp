@@ -2,9 +2,10 @@
 
 #include <algorithm>
 
+#include "golden/jobs/gather.h"
 #include "model/model.h"
+#include "model/statistics.h"
 #include "model/train_single.h"
-#include "parallel/gather.h"
 #include "parallel/transport/sim/comm_sim.h"
 
 namespace meshparity {
@@ -24,9 +25,8 @@ std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shard
 class Observer final : public StepObserver {
  public:
   /// `world` is null where there is no communication.
-  Observer(const TrainingJob& job, const TrainingSinks& sinks, Comm* world)
-      : specs_(parameters_of(job.recipe, job.corpus)),
-        steps_(job.recipe.steps),
+  Observer(const Model& model, const TrainingSinks& sinks, Comm* world)
+      : specs_(model.parameters),
         sinks_(sinks),
         world_(world),
         is_root_(world == nullptr || world->rank() == 0) {}
@@ -44,11 +44,11 @@ class Observer final : public StepObserver {
     }
   }
 
-  void finished(std::span<const ShardView> shards) override {
-    const std::uint64_t digest = sinks_.statistics ? digest_of_all(shards) : 0;
-    if (sinks_.end && is_root_) sinks_.end({steps_, digest});
+  void finished(const StepView& view) override {
+    const std::uint64_t digest = sinks_.statistics ? digest_of_all(view.shards) : 0;
+    if (sinks_.end && is_root_) sinks_.end({view.step, digest});
     if (!sinks_.parameters) return;
-    std::vector<std::vector<float>> parameters = gather(shards, Gathered::values);
+    std::vector<std::vector<float>> parameters = gather(view.shards, Gathered::values);
     if (is_root_) sinks_.parameters(std::move(parameters));
   }
 
@@ -67,8 +67,7 @@ class Observer final : public StepObserver {
     return digest;
   }
 
-  std::vector<ParameterSpec> specs_;
-  std::size_t steps_;
+  const std::vector<ParameterSpec>& specs_;
   const TrainingSinks& sinks_;
   Comm* world_;
   bool is_root_;
@@ -77,19 +76,20 @@ class Observer final : public StepObserver {
 }  // namespace
 
 std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& corpus) {
-  return parameters_of(model_layers(recipe, corpus.vocabulary()));
+  return model_of(recipe, corpus.vocabulary()).parameters;
 }
 
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
-  Observer observer(job, sinks, nullptr);
-  train_single({job.recipe, job.corpus, job.initial, observer});
+  const Model model = model_of(job.recipe, job.corpus.vocabulary());
+  Observer observer(model, sinks, nullptr);
+  train_single({job.recipe, model, job.corpus, job.initial, observer});
 }
 
 void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world) {
-  const NamedTrainer trainer =
-      job.trainer.empty() ? trainer_for(job.how.mesh) : trainer_named(job.trainer, job.how.mesh);
-  Observer observer(job, sinks, &world);
-  trainer.train({job.recipe, job.corpus, job.initial, observer}, job.how, world);
+  const Strategy strategy = job.strategy.value_or(strategy_for(job.how.mesh));
+  const Model model = model_of(job.recipe, job.corpus.vocabulary());
+  Observer observer(model, sinks, &world);
+  entry_of(strategy).train({job.recipe, model, job.corpus, job.initial, observer}, job.how, world);
 }
 
 void train_simulated(const TrainingJob& job, const TrainingSinks& sinks, std::uint64_t seed) {

@@ -2,13 +2,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "golden/files/trace_file.h"
-#include "model/training.h"
-#include "parallel/train.h"
+#include "model/observer.h"
+#include "parallel/strategy.h"
 #include "parallel/transport/comm.h"
 
 /// Runs a trainer and brings what it does to rank 0.
@@ -20,7 +21,7 @@ struct TrainingJob {
   const Corpus& corpus;
   const ParameterSource& initial;
   Parallelism how;
-  std::string trainer;  ///< its name; empty: the one that goes with the mesh
+  std::optional<Strategy> strategy = std::nullopt;  ///< none: the one that goes with the mesh
 };
 
 /// Every tensor of a step, whole, in the order of the model's parameters.

@@ -28,7 +28,7 @@ Trained train(const GoldenRecipe& golden, const GoldenCase& run) {
                                                    std::move(values)));
     };
     job.how = run.how;
-    job.trainer = run.trainer;
+    job.strategy = run.strategy;
     if (run.transport == "none") {
       train_alone(job, sinks);
     } else {

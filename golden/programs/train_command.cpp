@@ -15,7 +15,7 @@
 #include "golden/programs/train_inputs.h"
 #include "golden/programs/train_options.h"
 #include "model/error.h"
-#include "model/sample.h"
+#include "model/generator.h"
 
 namespace meshparity {
 namespace {
@@ -55,10 +55,10 @@ void writing(Write write) {
   }
 }
 
-/// One training run: what rank 0 writes down while it goes on.
-class Run {
+/// What rank 0 writes down while a training run goes on.
+class Results {
  public:
-  Run(const TrainOptions& options, const TrainInputs& inputs, bool is_root)
+  Results(const TrainOptions& options, const TrainInputs& inputs, bool is_root)
       : options_(options), inputs_(inputs) {
     const bool wants_model =
         !options.save_path.empty() || options.samples > 0 || options.validation_batches > 0;
@@ -142,13 +142,11 @@ class TrainedParameters final : public ParameterSource {
 
 void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
            const Launch& launch, const TrainingSinks& sinks) {
-  const bool alone = options.trainer == "train_single";
-  const TrainingJob job{inputs.recipe, *inputs.corpus, initial, options.how,
-                        alone ? "" : options.trainer};
-  const bool plain = options.fits_train_single() && job.trainer.empty();
+  const TrainingJob job{inputs.recipe, *inputs.corpus, initial, options.how, options.strategy};
+  const bool plain = options.fits_train_single() && !options.strategy;
   if (runs_on_mpi(options, launch)) {
     train_on(job, sinks, *launch.world());
-  } else if (alone || plain) {
+  } else if (options.alone || plain) {
     train_alone(job, sinks);
   } else {
     train_simulated(job, sinks, options.sim_seed);
@@ -159,7 +157,8 @@ void train(const TrainOptions& options, const TrainInputs& inputs, const Paramet
 void use_model(const TrainOptions& options, const TrainInputs& inputs,
                const ParameterSource& parameters) {
   if (options.samples == 0 && options.validation_batches == 0) return;
-  Generator generator(inputs.recipe, *inputs.corpus, parameters);
+  const Model model = model_of(inputs.recipe, inputs.corpus->vocabulary());
+  Generator generator(inputs.recipe, model, *inputs.corpus, parameters);
   if (options.validation_batches > 0) {
     fmt::print("validation loss {:.4f} ({} batches)\n",
                generator.validate(options.validation_batches), options.validation_batches);
@@ -170,20 +169,21 @@ void use_model(const TrainOptions& options, const TrainInputs& inputs,
 
 void train_and_use(const TrainOptions& options, const TrainInputs& inputs, const Launch& launch) {
   const bool is_root = launch.rank() == 0;
-  const RandomParameters random(inputs.recipe.seed, inputs.recipe.init_scale);
+  const InitialParameters random(inputs.recipe.seed);
   const ParameterSource& initial =
       inputs.model ? static_cast<const ParameterSource&>(*inputs.model) : random;
   if (!inputs.trains) {
     if (is_root) writing([&] { use_model(options, inputs, initial); });
     return;
   }
-  Run run(options, inputs, is_root);
-  train(options, inputs, initial, launch, run.sinks());
+  Results results(options, inputs, is_root);
+  train(options, inputs, initial, launch, results.sinks());
   if (!is_root) return;
   writing([&] {
-    run.finish();
-    use_model(options, inputs,
-              TrainedParameters(parameters_of(inputs.recipe, *inputs.corpus), run.parameters()));
+    results.finish();
+    use_model(
+        options, inputs,
+        TrainedParameters(parameters_of(inputs.recipe, *inputs.corpus), results.parameters()));
   });
 }
 

@@ -73,7 +73,7 @@ TrainInputs read_train_inputs(const TrainOptions& options) {
     inputs.corpus_sha256 = std::move(hash);
   }
   validate(inputs.recipe, inputs.corpus->vocabulary());
-  validate(options.how, inputs.recipe, inputs.corpus->vocabulary());
+  validate(options.how, inputs.recipe, model_of(inputs.recipe, inputs.corpus->vocabulary()));
   if (inputs.model) {
     inputs.model->require_vocabulary(*inputs.corpus);
     inputs.model->require_parameters(parameters_of(inputs.recipe, *inputs.corpus));

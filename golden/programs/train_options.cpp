@@ -66,7 +66,8 @@ void add_options(CLI::App& app, Texts& texts) {
     const std::string help = is_data
                                  ? std::string(field.help)
                                  : fmt::format("{} (default {})", field.help, field.text(defaults));
-    add_text(app, texts, std::string(field.key), help, is_data ? "FILE" : "NUMBER", what);
+    add_text(app, texts, std::string(field.key), help,
+             is_data ? "FILE" : (field.key == "model" ? "NAME" : "NUMBER"), what);
   }
 
   const std::string files = "Results";
@@ -114,12 +115,12 @@ std::size_t choice(const std::string& name, const std::string& text,
   return static_cast<std::size_t>(found - choices.begin());
 }
 
-/// Checks what `trainer_named` does not know.
-void require_trainer(const TrainOptions& options) {
-  if (options.trainer.empty()) return;
-  if (options.trainer != "train_single") {
-    reading("trainer", options.trainer,
-            [&](const std::string& name) { return trainer_named(name, options.how.mesh); });
+/// Reads --trainer, once the mesh is known.
+void set_trainer(TrainOptions& options, const std::string& name) {
+  options.alone = name == "train_single";
+  if (!options.alone) {
+    options.strategy = reading("trainer", name, strategy_named);
+    require_runs(*options.strategy, options.how.mesh);
     return;
   }
   if (options.fits_train_single()) return;
@@ -172,7 +173,6 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   options.samples = number(app, texts, "sample", 0, 1);
   options.validation_batches = number(app, texts, "validate", 0, 1);
   options.sim_seed = number(app, texts, "sim-seed", 0, 0);
-  options.trainer = texts["trainer"];
   options.recipe_path = texts["recipe"];
   options.trace_path = texts["trace"];
   options.tensors_path = texts["record-tensors"];
@@ -189,7 +189,7 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
     }
     options.overrides.emplace_back(key, texts[key]);
   }
-  require_trainer(options);
+  if (given("trainer")) set_trainer(options, texts["trainer"]);
   return options;
 }
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "parallel/train.h"
+#include "parallel/strategy.h"
 
 namespace meshparity {
 
@@ -18,7 +18,8 @@ enum class Transport { mpi, sim };
 struct TrainOptions {
   Parallelism how;
   std::optional<Transport> transport;
-  std::string trainer;
+  std::optional<Strategy> strategy;  ///< none: the one of the mesh, or train_single
+  bool alone = false;                ///< train_single was asked for
   std::string recipe_path;
   std::vector<std::pair<std::string, std::string>> overrides;  ///< recipe fields: key, value
   std::string trace_path;

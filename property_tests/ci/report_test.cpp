@@ -46,7 +46,9 @@ std::map<std::string, std::string> good_results() {
            "distribution": [{"what": "a rank with an empty share", "cases": 123}]})"},
       {"oracle.json",
        R"({"recipes": [{"name": "mlc", "steps": 500, "worst_ratio": 0.21,
-                        "worst_tensor": "hidden.0.weight", "worst_step": 12}]})"},
+                        "worst_tensor": "hidden.0.weight", "worst_step": 12,
+                        "worst_local_ratio": 0.31, "worst_local_what": "hidden.0 output",
+                        "bluntest_ratio": 0.02, "worst_update_ratio": 0.99}]})"},
       {"golden.json",
        R"({"recipes": [{"name": "mlc", "runs": 14, "same_bits": 14, "meshes": ["dp=2", "dp=2,tp=2"],
                         "transports": ["sim", "mpi"], "curve": [[0, 3.3], [1, 3.2], [2, 2.9]]}]})"},
@@ -173,6 +175,8 @@ TEST(Report, FailsWhatFailed) {
   EXPECT_EQ(report_with("parity.json", "\"mpi\"", "\"pigeon\"").status, 1);
   EXPECT_EQ(report_with("parity.json", "\"cases\": 123", "\"cases\": 0").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.21", "1.01").status, 1);
+  EXPECT_EQ(report_with("oracle.json", "0.31", "1.01").status, 1);
+  EXPECT_EQ(report_with("oracle.json", "0.99", "1.01").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.21", "null").status, 1) << "a ratio that is not a number";
   EXPECT_EQ(report_with("oracle.json", "500", "0").status, 1);
   EXPECT_EQ(report_with("golden.json", "\"same_bits\": 14", "\"same_bits\": 13").status, 1);

@@ -10,8 +10,8 @@
 
 #include "model/corpus.h"
 #include "model/train_single.h"
+#include "parallel/strategy.h"
 #include "parallel/transport/sim/comm_sim.h"
-#include "parallel/train.h"
 
 namespace {
 
@@ -127,41 +127,45 @@ const Corpus& small_corpus() {
 TEST(Allocation, ASingleRankTakesNoMemoryInAStep) {
   for (const bool statistics : {false, true}) {
     const Recipe recipe = small_recipe();
-    const RandomParameters initial(recipe.seed, recipe.init_scale);
+    const Model model = model_of(recipe, small_corpus().vocabulary());
+    const InitialParameters initial(recipe.seed);
     Ledger ledger;
     AllocationObserver observer(ledger, statistics);
     allocations = 0;
-    train_single({recipe, small_corpus(), initial, observer});
+    train_single({recipe, model, small_corpus(), initial, observer});
     EXPECT_EQ(ledger.while_training(), 0U);
     EXPECT_GT(ledger.before_training(), 0U);
   }
 }
 
-struct Strategy {
+/// A strategy and a mesh it runs.
+struct Way {
   std::string name;
-  Trainer train;
-  Mesh mesh;
+  Strategy strategy;
+  std::string mesh;
 };
 
 /// What ctest shows; by default it would be the bytes. The name is GoogleTest's.
 // NOLINTNEXTLINE(readability-identifier-naming)
-void PrintTo(const Strategy& strategy, std::ostream* out) { *out << to_string(strategy.mesh); }
+void PrintTo(const Way& way, std::ostream* out) { *out << way.mesh; }
 
-class StrategyAllocation : public testing::TestWithParam<Strategy> {};
+class StrategyAllocation : public testing::TestWithParam<Way> {};
 
 TEST_P(StrategyAllocation, NoRankTakesMemoryInAStep) {
-  const Strategy& strategy = GetParam();
   const Recipe recipe = small_recipe();
-  const RandomParameters initial(recipe.seed, recipe.init_scale);
+  const Model model = model_of(recipe, small_corpus().vocabulary());
+  const InitialParameters initial(recipe.seed);
+  const Mesh mesh = parse_mesh(GetParam().mesh);
   for (const bool statistics : {false, true}) {
     for (const ScheduleKind schedule : {ScheduleKind::gpipe, ScheduleKind::one_f_one_b}) {
       for (const Reduction reduction : {Reduction::canonical, Reduction::native}) {
-        const Parallelism how{strategy.mesh, 3, schedule, reduction};
+        const Parallelism how{mesh, 3, schedule, reduction};
         Ledger ledger;
         allocations = 0;
-        run_simulated({.ranks = strategy.mesh.size(), .seed = 1}, [&](Comm& world) {
+        run_simulated({.ranks = mesh.size(), .seed = 1}, [&](Comm& world) {
           AllocationObserver observer(ledger, statistics);
-          strategy.train({recipe, small_corpus(), initial, observer}, how, world);
+          entry_of(GetParam().strategy)
+              .train({recipe, model, small_corpus(), initial, observer}, how, world);
         });
         EXPECT_EQ(ledger.while_training(), 0U)
             << to_string(schedule) << (statistics ? ", statistics" : "")
@@ -172,15 +176,16 @@ TEST_P(StrategyAllocation, NoRankTakesMemoryInAStep) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    EveryStrategy, StrategyAllocation,
-    testing::Values(Strategy{"train_dp", train_dp, {3, 1, 1, 1}},
-                    Strategy{"train_fsdp", train_fsdp, {1, 3, 1, 1}},
-                    Strategy{"train_tp", train_tp, {1, 1, 3, 1}},
-                    Strategy{"train_pp", train_pp, {1, 1, 1, 4}},
-                    Strategy{"train_mesh", train_mesh, {2, 2, 2, 3}},
-                    Strategy{"train_mesh_on_one_rank", train_mesh, {1, 1, 1, 1}}),
-    [](const testing::TestParamInfo<Strategy>& instance) { return instance.param.name; });
+INSTANTIATE_TEST_SUITE_P(EveryStrategy, StrategyAllocation,
+                         testing::Values(Way{"train_dp", Strategy::dp, "dp=3"},
+                                         Way{"train_fsdp", Strategy::fsdp, "fsdp=3"},
+                                         Way{"train_tp", Strategy::tp, "tp=3"},
+                                         Way{"train_pp", Strategy::pp, "pp=4"},
+                                         Way{"train_mesh", Strategy::mesh, "dp=2,fsdp=2,tp=2,pp=3"},
+                                         Way{"train_mesh_on_one_rank", Strategy::mesh, ""}),
+                         [](const testing::TestParamInfo<Way>& instance) {
+                           return instance.param.name;
+                         });
 
 }  // namespace
 }  // namespace meshparity

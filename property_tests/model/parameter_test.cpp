@@ -21,32 +21,35 @@ ParameterSpec random_spec() {
   spec.name = *rc::gen::element<std::string>("embedding.weight", "hidden.0.bias", "x");
   spec.rows = *from_to(1, 12);
   spec.columns = *from_to(1, 9);
-  spec.fan_in = *from_to(1, 40);
+  spec.initial = {Initial::Kind::uniform, 0.02F + std::abs(*random::moderate_float())};
   return spec;
+}
+
+ParameterSpec uniform_spec(const std::string& name, std::size_t size, float k) {
+  return {.name = name, .rows = size, .columns = size, .initial = {Initial::Kind::uniform, k}};
 }
 
 /// The part of a random block that one of several fully sharded ranks owns.
 Shard random_shard(const ParameterSpec& spec) {
   Shard shard(spec, random::random_run(spec.rows), random::random_run(spec.columns));
   const std::size_t parts = *from_to(1, 5);
-  shard.flat = share_of(shard.flat, parts, *from_to(0, parts - 1));
-  return shard;
+  return share_of(shard, parts, *from_to(0, parts - 1));
 }
 
-std::vector<float> filled(const Shard& shard, std::uint64_t seed, float init_scale) {
+std::vector<float> filled(const Shard& shard, std::uint64_t seed) {
   std::vector<float> values(shard.size());
-  RandomParameters(seed, init_scale).fill(shard, values);
+  InitialParameters(seed).fill(shard, values);
   return values;
 }
 
 TEST(Parameter, WholeShardIsTheParameterInOrder) {
-  const Shard shard(ParameterSpec{"w", 3, 5, false, 3});
+  const Shard shard(ParameterSpec{"w", 3, 5});
   ASSERT_EQ(shard.size(), 15U);
   for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(shard.global_index(i), i);
 }
 
 TEST(Parameter, IndicesOfABlockByHand) {
-  Shard shard(ParameterSpec{"w", 4, 5, false, 4}, {1, 3}, {2, 5});  // rows 1-2, columns 2-4
+  Shard shard(ParameterSpec{"w", 4, 5}, {1, 3}, {2, 5});  // rows 1-2, columns 2-4
   shard.flat = {2, 5};
   EXPECT_EQ(shard.global_index(0), 1U * 5 + 4);
   EXPECT_EQ(shard.global_index(1), 2U * 5 + 2);
@@ -80,11 +83,10 @@ RC_GTEST_PROP(Parameter, ShardsOfAMeshHoldEveryElementOnce, ()) {
 RC_GTEST_PROP(Parameter, TheShardOfTheInitIsTheInitOfTheShard, ()) {
   const ParameterSpec spec = random_spec();
   const std::uint64_t seed = *random::any_seed();
-  const float init_scale = 0.5F + std::abs(*random::moderate_float());
-  const std::vector<float> whole = filled(Shard(spec), seed, init_scale);
+  const std::vector<float> whole = filled(Shard(spec), seed);
   const Shard shard = random_shard(spec);
   RC_CLASSIFY(shard.size() == 0, "empty");
-  const std::vector<float> part = filled(shard, seed, init_scale);
+  const std::vector<float> part = filled(shard, seed);
   for (std::size_t i = 0; i < part.size(); ++i) {
     RC_ASSERT(same_float(part[i], whole[shard.global_index(i)]));
   }
@@ -92,17 +94,16 @@ RC_GTEST_PROP(Parameter, TheShardOfTheInitIsTheInitOfTheShard, ()) {
 
 RC_GTEST_PROP(Parameter, InitialValuesLieInTheirRange, ()) {
   const ParameterSpec spec = random_spec();
-  const float init_scale = 0.5F + std::abs(*random::moderate_float());
-  const float k = init_scale / static_cast<float>(spec.fan_in);
-  for (const float value : filled(Shard(spec), *random::any_seed(), init_scale)) {
+  const float k = spec.initial.size;
+  for (const float value : filled(Shard(spec), *random::any_seed())) {
     RC_ASSERT(-k <= value);  // the lower end itself has a chance of 2^-24
     RC_ASSERT(value < k);
   }
 }
 
 TEST(Parameter, InitialValuesFillTheirRange) {
-  const ParameterSpec spec{"w", 64, 64, false, 4};
-  const std::vector<float> values = filled(Shard(spec), 42, 2.0F);  // uniform(-1/2, 1/2)
+  const ParameterSpec spec = uniform_spec("w", 64, 0.5F);
+  const std::vector<float> values = filled(Shard(spec), 42);
   double sum = 0;
   double squares = 0;
   float least = 0;
@@ -122,13 +123,13 @@ TEST(Parameter, InitialValuesFillTheirRange) {
 }
 
 TEST(Parameter, InitialValuesDependOnNameIndexAndSeed) {
-  const ParameterSpec a{"hidden.0.weight", 16, 16, false, 1};
+  const ParameterSpec a = uniform_spec("hidden.0.weight", 16, 1.0F);
   ParameterSpec b = a;
   b.name = "hidden.1.weight";
   std::set<float> seen;
   for (const ParameterSpec& spec : {a, b}) {
     for (std::uint64_t seed = 1; seed <= 2; ++seed) {
-      for (const float value : filled(Shard(spec), seed, 1.0F)) seen.insert(value);
+      for (const float value : filled(Shard(spec), seed)) seen.insert(value);
     }
   }
   // 1024 draws of 2^24 values: 0.03 coincidences are to be expected.
@@ -136,16 +137,15 @@ TEST(Parameter, InitialValuesDependOnNameIndexAndSeed) {
 }
 
 TEST(Parameter, InitialValuesScaleWithTheirRange) {
-  const ParameterSpec wide{"w", 8, 8, false, 1};
-  ParameterSpec narrow = wide;
-  narrow.fan_in = 8;
-  const std::vector<float> of_wide = filled(Shard(wide), 3, 1.0F);
-  const std::vector<float> of_narrow = filled(Shard(narrow), 3, 1.0F);
-  const std::vector<float> of_double = filled(Shard(wide), 3, 2.0F);
-  for (std::size_t i = 0; i < of_wide.size(); ++i) {
-    EXPECT_EQ(of_narrow[i], of_wide[i] / 8);
-    EXPECT_EQ(of_double[i], of_wide[i] * 2);
-  }
+  const std::vector<float> values = filled(Shard(uniform_spec("w", 8, 1.0F)), 3);
+  const std::vector<float> narrow = filled(Shard(uniform_spec("w", 8, 0.125F)), 3);
+  for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(narrow[i], values[i] / 8);
+}
+
+TEST(Parameter, ConstantInitialValuesAreAllTheSame) {
+  ParameterSpec spec = uniform_spec("gain", 3, 1.0F);
+  spec.initial = {Initial::Kind::constant, 1.0F};
+  EXPECT_EQ(filled(Shard(spec), 3), std::vector<float>(9, 1.0F));
 }
 
 }  // namespace

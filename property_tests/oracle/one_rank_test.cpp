@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include <optional>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "model/error.h"
+#include "model/mlp.h"
 #include "model/numerics/functions.h"
 #include "model/train_single.h"
 #include "oracle/compare.h"
@@ -20,81 +23,76 @@ namespace {
 static_assert(exp_max_ulp <= kFunctionUlp && log_max_ulp <= kFunctionUlp,
               "the bound allows less than the model's functions may be off");
 
-/// Keeps what a run computed.
-class Recording final : public StepObserver {
- public:
-  void step(const StepView& view) override {
-    losses.push_back(view.loss);
-    parameters.push_back(values_of(view.shards));
-    gradients.emplace_back();
-    for (const ShardView& shard : view.shards) {
-      gradients.back().emplace_back(shard.gradient.begin(), shard.gradient.end());
-    }
-  }
-  void finished(std::span<const ShardView> shards) override {
-    parameters.push_back(values_of(shards));
-  }
+using Trainer = std::function<void(const TrainingRun&)>;
 
-  std::vector<float> losses;
-  std::vector<FloatTensors> parameters;  ///< before each step, and at the end
-  std::vector<FloatTensors> gradients;
-
- private:
-  static FloatTensors values_of(std::span<const ShardView> shards) {
-    FloatTensors values;
-    for (const ShardView& shard : shards) {
-      values.emplace_back(shard.values.begin(), shard.values.end());
-    }
-    return values;
-  }
-};
+Recording recorded(const Recipe& recipe, const Model& model, const Corpus& corpus,
+                   const Trainer& train) {
+  Recording recording;
+  Recorder recorder(recording, true);
+  const InitialParameters initial(recipe.seed);
+  train({recipe, model, corpus, initial, recorder});
+  return recording;
+}
 
 /// A step of a run, with all it was computed from.
-struct RecordedStep {
-  StepCase before;
-  ReferenceStep actual;
+StepCase case_of(const Recipe& recipe, const Model& model, const Corpus& corpus,
+                 const Recording& run, std::size_t step) {
+  StepCase drawn{recipe, model, run.steps[step].values, {}};
+  drawn.batch.tokens.resize(recipe.batch * recipe.context);
+  drawn.batch.targets.resize(recipe.batch);
+  corpus.draw(Corpus::Split::training, recipe.seed, step, 0, drawn.batch.tokens,
+              drawn.batch.targets);
+  return drawn;
+}
+
+ComputedStep computed_in(const Recording& run, std::size_t step) {
+  const bool last = step + 1 == run.steps.size();
+  return {run.steps[step], last ? run.final_values : run.steps[step + 1].values};
+}
+
+/// Empty, or where two numbers or tensors that should have the same bits differ.
+std::string difference(std::size_t step, const std::string& name, std::span<const float> expected,
+                       std::span<const float> actual) {
+  ParameterSpec spec = scalar_spec(name);
+  spec.columns = expected.size();
+  const auto found = first_difference(step, spec, Exact(expected), actual);
+  return found ? found->text : "";
+}
+
+/// Empty, or where a run first differs from the reference trainer's, which took the same steps.
+std::string not_literal(const Recording& expected, const Recording& actual) {
+  std::string found;
+  const auto compare = [&](std::size_t step, const std::string& name,
+                           std::span<const float> of_reference, std::span<const float> of_run) {
+    if (found.empty()) found = difference(step, name, of_reference, of_run);
+  };
+  for (std::size_t s = 0; s < expected.steps.size(); ++s) {
+    const Recording::Step& step = expected.steps[s];
+    const Recording::Step& other = actual.steps.at(s);
+    for (const auto& [name, values] : step.values) compare(s, name, values, other.values.at(name));
+    const std::size_t boundaries = step.boundary_values.size();
+    for (std::size_t b = 0; b < boundaries; ++b) {
+      compare(s, "boundary " + std::to_string(b), step.boundary_values[b],
+              other.boundary_values.at(b));
+    }
+    compare(s, "loss", {&step.loss, 1}, {&other.loss, 1});
+    for (std::size_t b = boundaries; b-- > 0;) {
+      compare(s, "gradient of boundary " + std::to_string(b), step.boundary_gradients[b],
+              other.boundary_gradients.at(b));
+    }
+    for (const auto& [name, gradient] : step.gradients) {
+      compare(s, "gradient of " + name, gradient, other.gradients.at(name));
+    }
+  }
+  for (const auto& [name, values] : expected.final_values) {
+    compare(expected.steps.size(), name, values, actual.final_values.at(name));
+  }
+  return found;
+}
+
+const Trainer kReference = [](const TrainingRun& run) {
+  train_reference(run, {portable_exp, portable_log});
 };
-
-std::vector<RecordedStep> recorded_run(const Recipe& recipe, const Corpus& corpus) {
-  Recording recording;
-  const RandomParameters initial(recipe.seed, recipe.init_scale);
-  train_single({recipe, corpus, initial, recording});
-  std::vector<RecordedStep> steps;
-  for (std::size_t s = 0; s < recording.losses.size(); ++s) {
-    Batch batch;
-    batch.tokens.resize(recipe.batch * recipe.context);
-    batch.targets.resize(recipe.batch);
-    corpus.draw(Corpus::Split::training, recipe.seed, s, 0, batch.tokens, batch.targets);
-    steps.push_back({{recipe, corpus.vocabulary(), recording.parameters[s], batch},
-                     {recording.losses[s], recording.gradients[s], recording.parameters[s + 1]}});
-  }
-  return steps;
-}
-
-/// Empty, or where a recorded step is not the literal transcription's.
-std::string not_literal(const RecordedStep& step, std::size_t number) {
-  const StepCase& before = step.before;
-  const ReferenceStep literal =
-      reference_step(before.recipe, before.parameters, before.batch, {portable_exp, portable_log});
-  const std::vector<float> expected_loss{literal.loss};
-  const std::vector<float> loss{step.actual.loss};
-  if (const auto found =
-          first_difference(number, scalar_spec("loss"), Exact(expected_loss), loss)) {
-    return found->text;
-  }
-  const std::vector<ParameterSpec> specs = before.specs();
-  for (std::size_t p = 0; p < specs.size(); ++p) {
-    if (const auto found = first_difference(number, specs[p], Exact(literal.gradients[p]),
-                                            step.actual.gradients[p])) {
-      return "gradient: " + found->text;
-    }
-    if (const auto found =
-            first_difference(number, specs[p], Exact(literal.updated[p]), step.actual.updated[p])) {
-      return "updated: " + found->text;
-    }
-  }
-  return "";
-}
 
 Corpus random_corpus(std::size_t context) {
   const auto letters = *rc::gen::element(1, 5, 26);
@@ -107,51 +105,71 @@ Corpus random_corpus(std::size_t context) {
 }
 
 TEST(OneRank, AgreesWithOracleAndTranscription) {
-  Ratios ratios;
+  Judgement ratios;
   EXPECT_TRUE(rc::check("one rank is within the oracle's bound and bit for bit literal", [&] {
     Recipe recipe = random_recipe(40);
     recipe.steps = 4;
     recipe.init_scale = *rc::gen::element(1.0F, 0.1F, 8.0F);
     if (recipe.init_scale > 1) recipe.lr = 0.01F;  // together with large steps, a run can diverge
     const Corpus corpus = random_corpus(recipe.context);
-    const std::vector<RecordedStep> steps = recorded_run(recipe, corpus);
-    RC_ASSERT(steps.size() == recipe.steps);
-    for (std::size_t s = 0; s < steps.size(); ++s) {
-      RC_ASSERT(cannot_overflow(steps[s].before.parameters));
-      std::string difference = outside(oracle_of(steps[s].before), steps[s].actual, ratios, s);
-      if (difference.empty()) difference = not_literal(steps[s], s);
-      if (!difference.empty()) RC_FAIL(difference);
+    const Model model = random_model(recipe, corpus.vocabulary());
+    const Recording run = recorded(recipe, model, corpus, train_single);
+    RC_ASSERT(run.steps.size() == recipe.steps);
+    for (std::size_t s = 0; s < run.steps.size(); ++s) {
+      RC_ASSERT(run.steps[s].reports == std::size_t{1});
+      RC_ASSERT(cannot_overflow(model, run.steps[s].values));
+      const std::string found =
+          outside(case_of(recipe, model, corpus, run, s), computed_in(run, s), ratios, s);
+      if (!found.empty()) RC_FAIL(found);
     }
+    const std::string found = not_literal(recorded(recipe, model, corpus, kReference), run);
+    if (!found.empty()) RC_FAIL(found);
   }));
-  ratios.print("one rank, random recipes");
+  print("one rank, random recipes", ratios);
 }
 
-/// Judges every tenth step on a text whose letters depend on the ones before.
-Ratios judged_run(const Recipe& recipe) {
+/// A text whose letters depend on the ones before.
+Corpus patterned_corpus(std::size_t context) {
   std::string text;
   for (int i = 0; i < 4000; ++i) {
     text += i % 7 == 6 ? '\n' : static_cast<char>('a' + (i * i + i / 7) % 26);
   }
-  const std::vector<RecordedStep> steps = recorded_run(recipe, Corpus(text, recipe.context));
-  EXPECT_EQ(steps.size(), recipe.steps);
-  Ratios ratios;
-  for (std::size_t s = 0; s < steps.size(); s += 10) {
-    EXPECT_EQ(outside(oracle_of(steps[s].before), steps[s].actual, ratios, s), "");
+  return Corpus(text, context);
+}
+
+/// Judges every tenth step; the literal transcription is held against the first ones.
+Judgement judged_run(Recipe recipe, const std::function<Model(std::size_t)>& model_for) {
+  const Corpus corpus = patterned_corpus(recipe.context);
+  const Model model = model_for(corpus.vocabulary());
+  const Recording run = recorded(recipe, model, corpus, train_single);
+  EXPECT_EQ(run.steps.size(), recipe.steps);
+  Judgement ratios;
+  for (std::size_t s = 0; s < run.steps.size(); s += 10) {
+    EXPECT_EQ(outside(case_of(recipe, model, corpus, run, s), computed_in(run, s), ratios, s), "");
   }
-  EXPECT_EQ(not_literal(steps.front(), 0), "");
-  EXPECT_EQ(not_literal(steps.back(), steps.size() - 1), "");
+  const StepCase last = case_of(recipe, model, corpus, run, recipe.steps - 1);
+  const ComputedStep literal = literal_step(last, {portable_exp, portable_log});
+  for (const auto& [name, values] : literal.updated) {
+    EXPECT_EQ(difference(recipe.steps, name, values, run.final_values.at(name)), "");
+  }
+  recipe.steps = 1;
+  Recording begin = run;
+  begin.final_values = run.steps[1].values;
+  EXPECT_EQ(not_literal(recorded(recipe, model, corpus, kReference), begin), "");
   // A bound that is thousands of times too wide proves nothing.
-  EXPECT_GT(ratios.smallest_gradient(), 1e-3);
+  EXPECT_GT(smallest_ratio(ratios, "grad/"), 1e-3);
+  EXPECT_GT(ratios.bluntest()->second, 1e-3) << ratios.bluntest()->first;
   return ratios;
 }
 
 TEST(OneRank, AgreesOnTheDefaultRecipe) {
   Recipe recipe;
   recipe.steps = 200;
-  judged_run(recipe).print("one rank, default recipe");
+  const auto model = [&](std::size_t vocabulary) { return mlp(recipe, vocabulary); };
+  print("one rank, default recipe", judged_run(recipe, model));
 }
 
-TEST(OneRank, AgreesOnADeepRecipe) {
+Recipe deep_recipe() {
   Recipe recipe;
   recipe.context = 4;
   recipe.embedding = 6;
@@ -160,7 +178,46 @@ TEST(OneRank, AgreesOnADeepRecipe) {
   recipe.init_scale = 8;
   recipe.lr = 0.05F;
   recipe.steps = 200;
-  judged_run(recipe).print("one rank, twelve hidden layers");
+  return recipe;
+}
+
+TEST(OneRank, AgreesOnADeepRecipe) {
+  const Recipe recipe = deep_recipe();
+  const auto model = [&](std::size_t vocabulary) { return mlp(recipe, vocabulary); };
+  print("one rank, twelve hidden layers", judged_run(recipe, model));
+}
+
+TEST(OneRank, AgreesOnADeepResidualModel) {
+  const Recipe recipe = deep_recipe();
+  for (const bool shared : {false, true}) {
+    const auto model = [&](std::size_t vocabulary) {
+      return residual_model(recipe, vocabulary, 6, shared);
+    };
+    print("one rank, six residual blocks", judged_run(recipe, model));
+  }
+}
+
+TEST(ReferenceTrainer, StopsWhereTheLossIsNotFinite) {
+  Recipe recipe;
+  recipe.context = recipe.embedding = recipe.hidden = recipe.batch = 2;
+  recipe.lr = 1e30F;
+  const Corpus corpus("ab\nba\n", recipe.context);
+  const Model model = mlp(recipe, corpus.vocabulary());
+  const InitialParameters initial(1);
+  const auto error_of = [&](const Trainer& train) -> std::pair<std::string, std::size_t> {
+    Recording recording;
+    Recorder recorder(recording);
+    try {
+      train({recipe, model, corpus, initial, recorder});
+    } catch (const UsageError& error) {
+      return {error.what(), recording.steps.size()};
+    }
+    return {"", recording.steps.size()};
+  };
+  const auto [reference, steps] = error_of(kReference);
+  EXPECT_NE(reference.find("training has diverged"), std::string::npos);
+  EXPECT_GT(steps, 0U);
+  EXPECT_EQ(error_of(train_single), std::pair(reference, steps));
 }
 
 }  // namespace

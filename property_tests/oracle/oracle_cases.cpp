@@ -7,33 +7,107 @@
 #include <cmath>
 #include <cstdint>
 #include <iostream>
+#include <limits>
 #include <random>
 
-#include "model/model.h"
-#include "oracle/compare.h"
+#include "model/mlp.h"
 
 namespace meshparity {
 
-std::vector<ParameterSpec> StepCase::specs() const {
-  return parameters_of(model_layers(recipe, vocabulary));
+MicroBatch StepCase::whole_batch() const {
+  return {.step = 0,
+          .slots = {0, batch.targets.size()},
+          .leaves = {.samples = recipe.batch_grain},
+          .tokens = batch.tokens,
+          .targets = batch.targets};
 }
 
-StepCase drawn_case(const Recipe& recipe, std::size_t vocabulary, double scale) {
-  StepCase drawn{recipe, vocabulary, {}, {}};
+namespace {
+
+/// Adds a weight and its bias; returns what blocks call them.
+std::vector<std::size_t> add_linear(Model& model, const std::string& name, std::size_t inputs,
+                                    std::size_t outputs) {
+  ParameterSpec weight;
+  weight.name = name + ".weight";
+  weight.rows = inputs;
+  weight.columns = outputs;
+  weight.initial = {Initial::Kind::uniform, 1 / static_cast<float>(inputs)};
+  ParameterSpec bias = weight;
+  bias.name = name + ".bias";
+  bias.rows = 1;
+  bias.is_vector = true;
+  const std::size_t first = model.parameters.size();
+  model.parameters.insert(model.parameters.end(), {weight, bias});
+  return {first, first + 1};
+}
+
+/// A model that is only an embedding so far.
+Model embedding_alone(const Recipe& recipe, std::size_t vocabulary) {
+  Model model = mlp(recipe, vocabulary);
+  model.parameters.resize(1);
+  model.blocks.resize(1);
+  return model;
+}
+
+void add_output(Model& model, const Recipe& recipe, std::size_t width) {
+  const auto uses = add_linear(model, "output", width, model.head.vocabulary);
+  const LinearSpec linear{.input_grain = recipe.feature_grain, .output_grain = recipe.vocab_grain};
+  model.blocks.push_back({"output", linear, uses});
+}
+
+}  // namespace
+
+Model residual_model(const Recipe& recipe, std::size_t vocabulary, std::size_t depth, bool shared) {
+  Model model = embedding_alone(recipe, vocabulary);
+  const std::size_t width = recipe.context * recipe.embedding;
+  for (std::size_t i = 0; i < depth; ++i) {
+    const std::string name = "block." + std::to_string(i);
+    std::vector<std::size_t> uses = model.blocks.back().uses;
+    if (!shared || i % 2 == 0) {
+      uses = add_linear(model, name + ".up", width, recipe.hidden);
+      const auto down = add_linear(model, name + ".down", recipe.hidden, width);
+      uses.insert(uses.end(), down.begin(), down.end());
+    }
+    const FeedForwardSpec block{.width_grain = recipe.feature_grain,
+                                .feature_grain = recipe.feature_grain};
+    model.blocks.push_back({name, block, uses});
+  }
+  add_output(model, recipe, width);
+  return model;
+}
+
+Model shared_linear_model(const Recipe& recipe, std::size_t vocabulary) {
+  Model model = embedding_alone(recipe, vocabulary);
+  const std::size_t width = recipe.context * recipe.embedding;
+  const auto shared = add_linear(model, "square", width, width);
+  const LinearSpec linear{
+      .relu = true, .input_grain = recipe.feature_grain, .output_grain = recipe.feature_grain};
+  model.blocks.push_back({"first", linear, shared});
+  model.blocks.push_back({"second", linear, shared});
+  add_output(model, recipe, width);
+  return model;
+}
+
+StepCase drawn_case(const Recipe& recipe, const Model& model, double scale) {
+  StepCase drawn{recipe, model, {}, {}};
   std::mt19937_64 random(recipe.seed);
   const auto steps = static_cast<std::int64_t>(scale * 0x1p16);
   std::uniform_int_distribution<std::int64_t> value(-steps, steps);
-  std::uniform_int_distribution<Token> token(0, static_cast<Token>(vocabulary) - 1);
-  for (const ParameterSpec& spec : drawn.specs()) {
-    std::vector<float> values(spec.size());
+  std::uniform_int_distribution<Token> token(0, static_cast<Token>(model.head.vocabulary) - 1);
+  for (const ParameterSpec& spec : model.parameters) {
+    std::vector<float>& values = drawn.values[spec.name];
+    values.resize(spec.size());
     for (float& x : values) x = static_cast<float>(value(random)) * 0x1p-16F;
-    drawn.parameters.push_back(std::move(values));
   }
   drawn.batch.tokens.resize(recipe.batch * recipe.context);
   drawn.batch.targets.resize(recipe.batch);
   for (Token& t : drawn.batch.tokens) t = token(random);
   for (Token& t : drawn.batch.targets) t = token(random);
   return drawn;
+}
+
+StepCase drawn_case(const Recipe& recipe, std::size_t vocabulary, double scale) {
+  return drawn_case(recipe, mlp(recipe, vocabulary), scale);
 }
 
 Recipe random_recipe(std::size_t largest) {
@@ -52,28 +126,72 @@ Recipe random_recipe(std::size_t largest) {
   return recipe;
 }
 
+Model random_model(const Recipe& recipe, std::size_t vocabulary) {
+  switch (*rc::gen::inRange(0, 4)) {
+    case 0:
+      return residual_model(recipe, vocabulary, recipe.layers, false);
+    case 1:
+      return residual_model(recipe, vocabulary, recipe.layers, true);
+    case 2:
+      return shared_linear_model(recipe, vocabulary);
+    default:
+      return mlp(recipe, vocabulary);
+  }
+}
+
+namespace {
+
+StepCase random_case_of(const Recipe& recipe, const Model& model) {
+  StepCase drawn = drawn_case(recipe, model, *rc::gen::element(0.1, 0.5, 1.0, 3.0));
+  if (*rc::gen::inRange(0, 4) == 0) {
+    for (Token& target : drawn.batch.targets) {
+      if (*rc::gen::inRange(0, 3) == 0) target = kNoTarget;
+    }
+  }
+  return drawn;
+}
+
+}  // namespace
+
 StepCase random_case(std::size_t largest) {
+  const auto vocabulary = *rc::gen::inRange<std::size_t>(2, largest + 2);
+  const Recipe recipe = random_recipe(largest);
+  return random_case_of(recipe, random_model(recipe, vocabulary));
+}
+
+StepCase random_mlp_case(std::size_t largest) {
   const auto vocabulary = *rc::gen::inRange<std::size_t>(2, largest + 2);
   const double scale = *rc::gen::element(0.1, 0.5, 1.0, 3.0);
   return drawn_case(random_recipe(largest), vocabulary, scale);
 }
 
-bool cannot_overflow(const FloatTensors& parameters) {
-  return std::ranges::all_of(parameters, [](const std::vector<float>& values) {
-    return std::ranges::all_of(values, [](float x) { return std::abs(x) < 0x1p10F; });
+bool cannot_overflow(const Model& model, const FloatTensors& values) {
+  const bool residual = std::ranges::any_of(model.blocks, [](const BlockSpec& block) {
+    return std::holds_alternative<FeedForwardSpec>(block.kind);
+  });
+  const float limit = residual ? 0x1p3F : 0x1p10F;
+  return std::ranges::all_of(values, [&](const auto& tensor) {
+    return std::ranges::all_of(tensor.second, [&](float x) { return std::abs(x) < limit; });
   });
 }
 
-Tensors widened(const std::vector<ParameterSpec>& specs, const FloatTensors& values) {
+Tensors widened(const Model& model, const FloatTensors& values) {
   Tensors tensors;
-  for (std::size_t p = 0; p < specs.size(); ++p) {
-    tensors[specs[p].name] = widened(specs[p], values[p]);
+  for (const ParameterSpec& spec : model.parameters) {
+    tensors[spec.name] = widened(spec, values.at(spec.name));
   }
   return tensors;
 }
 
 OracleStep oracle_of(const StepCase& drawn, SumOrder order) {
-  return oracle_step(drawn.recipe, widened(drawn.specs(), drawn.parameters), drawn.batch, order);
+  return oracle_step(drawn.model, widened(drawn.model, drawn.values), drawn.whole_batch(), order);
+}
+
+ComputedStep literal_step(const StepCase& drawn, const ElementaryFunctions& functions) {
+  ComputedStep result{reference_step(drawn.model, drawn.values, drawn.whole_batch(), functions),
+                      {}};
+  result.updated = reference_update(result.step, drawn.recipe.lr);
+  return result;
 }
 
 ElementaryFunctions library_functions() {
@@ -98,47 +216,57 @@ ElementaryFunctions careless_functions() {
           [](float x) { return carelessly_rounded(std::log(static_cast<double>(x)), x); }};
 }
 
-double Ratios::largest_gradient() const {
+std::string outside(const StepCase& drawn, const ComputedStep& actual, Judgement& worst,
+                    std::size_t step, SumOrder order) {
+  const MicroBatch batch = drawn.whole_batch();
+  const StepUnderTest test{drawn.model, batch, actual.step, step, order};
+  Judgement judgement = judge_end_to_end(test);
+  judgement.add(judge_update(test, actual.updated, drawn.recipe.lr));
+  if (!actual.step.boundary_values.empty()) judgement.add(judge_blocks(test));
+  worst.add(judgement);
+  return judgement.first_difference.value_or("");
+}
+
+double largest_ratio(const Judgement& judgement, const std::string& part) {
   double largest = 0;
-  for (const auto& [name, ratio] : gradients) largest = std::max(largest, ratio);
+  for (const auto& [name, ratio] : judgement.ratios) {
+    if (name.find(part) != std::string::npos) largest = std::max(largest, ratio);
+  }
   return largest;
 }
 
-double Ratios::smallest_gradient() const {
-  double smallest = gradients.empty() ? 0 : gradients.begin()->second;
-  for (const auto& [name, ratio] : gradients) smallest = std::min(smallest, ratio);
+double smallest_ratio(const Judgement& judgement, const std::string& part) {
+  double smallest = std::numeric_limits<double>::infinity();
+  for (const auto& [name, ratio] : judgement.ratios) {
+    if (name.find(part) != std::string::npos) smallest = std::min(smallest, ratio);
+  }
   return smallest;
 }
 
-void Ratios::print(const std::string& title) const {
-  std::cout << title << ": worst error/bound: loss " << loss << ", gradients "
-            << smallest_gradient() << " to " << largest_gradient() << " by tensor, updates "
-            << updated << '\n';
+namespace {
+
+/// What `judge_end_to_end` says of gradients, and what `judge_blocks` says.
+Judgement part_of(const Judgement& judgement, bool end_to_end) {
+  Judgement part;
+  for (const auto& [name, ratio] : judgement.ratios) {
+    if (name == "loss" || name.starts_with("param/")) continue;
+    if (name.starts_with("grad/") == end_to_end) part.ratios[name] = ratio;
+  }
+  return part;
 }
 
-std::string outside(const OracleStep& oracle, const ReferenceStep& actual, Ratios& ratios,
-                    std::size_t step) {
-  const std::vector<float> loss{actual.loss};
-  ratios.loss = std::max(ratios.loss, RoundingBound(oracle.loss).worst_ratio(loss));
-  if (const auto found =
-          first_difference(step, scalar_spec("loss"), RoundingBound(oracle.loss), loss)) {
-    return found->text;
-  }
-  for (std::size_t p = 0; p < oracle.parameters.size(); ++p) {
-    const ParameterStep& expected = oracle.parameters[p];
-    const RoundingBound gradient(expected.gradient);
-    double& worst = ratios.gradients[expected.spec.name];
-    worst = std::max(worst, gradient.worst_ratio(actual.gradients[p]));
-    if (const auto found = first_difference(step, expected.spec, gradient, actual.gradients[p])) {
-      return "gradient: " + found->text;
-    }
-    const RoundingBound updated(expected.updated);
-    ratios.updated = std::max(ratios.updated, updated.worst_ratio(actual.updated[p]));
-    if (const auto found = first_difference(step, expected.spec, updated, actual.updated[p])) {
-      return "updated: " + found->text;
-    }
-  }
-  return "";
+}  // namespace
+
+void print(const std::string& title, const Judgement& judgement) {
+  const auto range = [](const Judgement& part) {
+    return part.ratios.empty() ? std::string("none")
+                               : std::to_string(part.bluntest()->second) + " to " +
+                                     std::to_string(part.worst()->second);
+  };
+  std::cout << title << ": worst error/bound: loss " << judgement.ratios.at("loss")
+            << ", gradients " << range(part_of(judgement, true)) << " by tensor, blocks alone "
+            << range(part_of(judgement, false)) << ", updates "
+            << largest_ratio(judgement, "param/") << '\n';
 }
 
 }  // namespace meshparity

@@ -16,6 +16,15 @@ namespace {
 
 using random::from_to;
 
+Mesh mesh_of(std::size_t dp, std::size_t fsdp, std::size_t tp, std::size_t pp) {
+  Mesh mesh;
+  mesh[Axis::dp] = dp;
+  mesh[Axis::fsdp] = fsdp;
+  mesh[Axis::tp] = tp;
+  mesh[Axis::pp] = pp;
+  return mesh;
+}
+
 /// Calls `visit` with every mesh of up to `most` ranks.
 template <typename Visit>
 void for_every_mesh(std::size_t most, Visit visit) {
@@ -23,7 +32,7 @@ void for_every_mesh(std::size_t most, Visit visit) {
     for (std::size_t fsdp = 1; dp * fsdp <= most; ++fsdp) {
       for (std::size_t tp = 1; dp * fsdp * tp <= most; ++tp) {
         for (std::size_t pp = 1; dp * fsdp * tp * pp <= most; ++pp) {
-          visit(Mesh{dp, fsdp, tp, pp});
+          visit(mesh_of(dp, fsdp, tp, pp));
         }
       }
     }
@@ -36,10 +45,10 @@ TEST(Mesh, RanksCountThroughTpThenFsdpThenDpThenPp) {
     ++meshes;
     std::size_t rank = 0;
     MeshCoordinates at;
-    for (at.pp = 0; at.pp < mesh.pp; ++at.pp) {
-      for (at.dp = 0; at.dp < mesh.dp; ++at.dp) {
-        for (at.fsdp = 0; at.fsdp < mesh.fsdp; ++at.fsdp) {
-          for (at.tp = 0; at.tp < mesh.tp; ++at.tp, ++rank) {
+    for (at[Axis::pp] = 0; at[Axis::pp] < mesh[Axis::pp]; ++at[Axis::pp]) {
+      for (at[Axis::dp] = 0; at[Axis::dp] < mesh[Axis::dp]; ++at[Axis::dp]) {
+        for (at[Axis::fsdp] = 0; at[Axis::fsdp] < mesh[Axis::fsdp]; ++at[Axis::fsdp]) {
+          for (at[Axis::tp] = 0; at[Axis::tp] < mesh[Axis::tp]; ++at[Axis::tp], ++rank) {
             ASSERT_EQ(rank_of(mesh, at), rank) << to_string(mesh);
             ASSERT_EQ(coordinates_of(mesh, rank), at) << to_string(mesh) << ", rank " << rank;
           }
@@ -54,15 +63,15 @@ TEST(Mesh, RanksCountThroughTpThenFsdpThenDpThenPp) {
 TEST(Mesh, TextsRoundTrip) {
   for_every_mesh(64, [](const Mesh& mesh) { ASSERT_EQ(parse_mesh(to_string(mesh)), mesh); });
   EXPECT_EQ(to_string(Mesh{}), "dp=1");
-  EXPECT_EQ(to_string(Mesh{2, 1, 2, 3}), "dp=2,tp=2,pp=3");
-  EXPECT_EQ(to_string(Mesh{1, 4, 1, 1}), "fsdp=4");
+  EXPECT_EQ(to_string(mesh_of(2, 1, 2, 3)), "dp=2,tp=2,pp=3");
+  EXPECT_EQ(to_string(mesh_of(1, 4, 1, 1)), "fsdp=4");
 }
 
 TEST(Mesh, AxesComeInAnyOrderAndAreOneWhenAbsent) {
   EXPECT_EQ(parse_mesh(""), Mesh{});
   EXPECT_EQ(parse_mesh("dp=1"), Mesh{});
-  EXPECT_EQ(parse_mesh("pp=3,tp=2"), (Mesh{1, 1, 2, 3}));
-  EXPECT_EQ(parse_mesh("tp=5,fsdp=4,pp=3,dp=2"), (Mesh{2, 4, 5, 3}));
+  EXPECT_EQ(parse_mesh("pp=3,tp=2"), mesh_of(1, 1, 2, 3));
+  EXPECT_EQ(parse_mesh("tp=5,fsdp=4,pp=3,dp=2"), mesh_of(2, 4, 5, 3));
 }
 
 TEST(Mesh, EveryBadTextIsNamed) {
@@ -121,11 +130,12 @@ TEST(Mesh, EveryBadTextIsNamed) {
 
 RC_GTEST_PROP(Mesh, GroupsHoldTheRanksThatDifferInOneCoordinate, ()) {
   Mesh mesh;
-  mesh.dp = *from_to(1, 12);
-  mesh.fsdp = *from_to(1, 12 / mesh.dp);
-  mesh.tp = *from_to(1, 24 / (mesh.dp * mesh.fsdp));
-  mesh.pp = *from_to(1, 24 / (mesh.dp * mesh.fsdp * mesh.tp));
-  RC_CLASSIFY(mesh.dp > 1 && mesh.fsdp > 1 && mesh.tp > 1, "three axes and more");
+  mesh[Axis::dp] = *from_to(1, 12);
+  mesh[Axis::fsdp] = *from_to(1, 12 / mesh[Axis::dp]);
+  mesh[Axis::tp] = *from_to(1, 24 / (mesh[Axis::dp] * mesh[Axis::fsdp]));
+  mesh[Axis::pp] = *from_to(1, 24 / (mesh[Axis::dp] * mesh[Axis::fsdp] * mesh[Axis::tp]));
+  RC_CLASSIFY(mesh[Axis::dp] > 1 && mesh[Axis::fsdp] > 1 && mesh[Axis::tp] > 1,
+              "three axes and more");
   using Members = std::vector<float>;  // world ranks
   struct Seen {
     MeshCoordinates at;
@@ -138,8 +148,8 @@ RC_GTEST_PROP(Mesh, GroupsHoldTheRanksThatDifferInOneCoordinate, ()) {
     const MeshGroups groups = lay_out(mesh, world);
     Seen& mine = seen[world.rank()];
     mine.at = groups.at;
-    const std::array<Comm*, 4> comms{groups.dp.get(), groups.fsdp.get(), groups.tp.get(),
-                                     groups.pp.get()};
+    const std::array<Comm*, 4> comms{groups.along[Axis::dp].get(), groups.along[Axis::fsdp].get(),
+                                     groups.along[Axis::tp].get(), groups.along[Axis::pp].get()};
     for (std::size_t axis = 0; axis < comms.size(); ++axis) {
       Comm& comm = *comms[axis];
       mine.rank[axis] = comm.rank();
@@ -150,20 +160,18 @@ RC_GTEST_PROP(Mesh, GroupsHoldTheRanksThatDifferInOneCoordinate, ()) {
     }
   });
 
-  const std::array<std::size_t MeshCoordinates::*, 4> axes{
-      &MeshCoordinates::dp, &MeshCoordinates::fsdp, &MeshCoordinates::tp, &MeshCoordinates::pp};
-  const std::array<std::size_t, 4> sizes{mesh.dp, mesh.fsdp, mesh.tp, mesh.pp};
+  const std::array<Axis, 4> axes{Axis::dp, Axis::fsdp, Axis::tp, Axis::pp};
   for (std::size_t rank = 0; rank < mesh.size(); ++rank) {
     RC_ASSERT(seen[rank].at == coordinates_of(mesh, rank));
     for (std::size_t axis = 0; axis < axes.size(); ++axis) {
       Members expected;
-      for (std::size_t i = 0; i < sizes[axis]; ++i) {
+      for (std::size_t i = 0; i < mesh[axes[axis]]; ++i) {
         MeshCoordinates member = coordinates_of(mesh, rank);
-        member.*axes[axis] = i;
+        member[axes[axis]] = i;
         expected.push_back(static_cast<float>(rank_of(mesh, member)));
       }
       RC_ASSERT(seen[rank].members[axis] == expected);
-      RC_ASSERT(seen[rank].rank[axis] == seen[rank].at.*axes[axis]);
+      RC_ASSERT(seen[rank].rank[axis] == seen[rank].at[axes[axis]]);
     }
     RC_ASSERT(seen[rank].names == (std::array<std::string, 4>{"dp", "fsdp", "tp", "pp"}));
   }

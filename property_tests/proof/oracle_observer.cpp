@@ -1,92 +1,103 @@
 #include "property_tests/proof/oracle_observer.h"
 
 #include <algorithm>
-#include <span>
-#include <vector>
 
 #include "model/train_single.h"
-#include "oracle/compare.h"
-#include "oracle/oracle.h"
+#include "oracle/judge.h"
+#include "oracle/recording.h"
 
 namespace meshparity {
 namespace {
 
-/// Judges each step one step late, when its updated parameters are known.
+/// Judges each step when it is complete, and its update one step later, when that is known.
 class OracleObserver final : public StepObserver {
  public:
-  OracleObserver(const Recipe& recipe, const Corpus& corpus) : recipe_(recipe), corpus_(corpus) {
-    batch_.tokens.resize(recipe.batch * corpus.context());
-    batch_.targets.resize(recipe.batch);
-  }
+  OracleObserver(const Recipe& recipe, const Model& model, const Corpus& corpus)
+      : recipe_(recipe),
+        model_(model),
+        batches_(recipe, corpus),
+        room_(batches_.room_for(recipe.batch)) {}
+
+  BoundaryObserver* boundaries() override { return recorder_.boundaries(); }
 
   void step(const StepView& view) override {
-    judge_updates(view.shards);
-    corpus_.draw(Corpus::Split::training, recipe_.seed, view.step, 0, batch_.tokens,
-                 batch_.targets);
-    Tensors parameters;
-    for (const ShardView& shard : view.shards) {
-      parameters[shard.shard->spec.name] = widened(shard.shard->spec, shard.values);
+    recorder_.step(view);
+    if (view.step > 0) judge_last_update(recording_.steps[view.step].values);
+    draw(view.step);
+    const StepUnderTest test = under_test();
+    const Judgement end_to_end = judge_end_to_end(test);
+    const auto* const worst = end_to_end.worst();
+    if (worst != nullptr && worst->second > verdict_.worst_ratio) {
+      verdict_.worst_ratio = worst->second;
+      verdict_.worst_tensor = worst->first;
+      verdict_.worst_step = view.step;
     }
-    step_ = view.step;
-    oracle_ = oracle_step(recipe_, parameters, batch_);
-    judge(scalar_spec("loss"), "", oracle_->loss, {&view.loss, 1});
-    for (std::size_t i = 0; i < view.shards.size(); ++i) {
-      judge(view.shards[i].shard->spec, "grad/", oracle_->parameters[i].gradient,
-            view.shards[i].gradient);
-    }
-    ++verdict.steps;
+    end_to_end_.add(end_to_end);
+    blocks_.add(judge_blocks(test));
+    note_difference(end_to_end_);
+    note_difference(blocks_);
+    ++verdict_.steps;
   }
 
-  void finished(std::span<const ShardView> shards) override { judge_updates(shards); }
+  void finished(const StepView& view) override {
+    recorder_.finished(view);
+    if (verdict_.steps > 0) judge_last_update(recording_.final_values);
+  }
 
-  OracleVerdict verdict;
+  OracleVerdict verdict() {
+    if (const auto* const worst = blocks_.worst()) {
+      verdict_.worst_local_ratio = worst->second;
+      verdict_.worst_local_what = worst->first;
+    }
+    Judgement all = end_to_end_;
+    all.add(blocks_);
+    if (const auto* const bluntest = all.bluntest()) {
+      verdict_.bluntest_ratio = bluntest->second;
+      verdict_.bluntest_what = bluntest->first;
+    }
+    return verdict_;
+  }
 
  private:
-  void judge_updates(std::span<const ShardView> shards) {
-    if (!oracle_) return;
-    for (std::size_t i = 0; i < shards.size(); ++i) {
-      const double ratio =
-          hold(shards[i].shard->spec, "param/", oracle_->parameters[i].updated, shards[i].values);
-      verdict.worst_update_ratio = std::max(verdict.worst_update_ratio, ratio);
-    }
+  void draw(std::size_t step) {
+    number_ = step;
+    batch_ = batches_.draw(Corpus::Split::training, step, {0, recipe_.batch}, room_);
   }
-
-  void judge(const ParameterSpec& spec, const std::string& kind, const Bounded& expected,
-             std::span<const float> actual) {
-    const double ratio = hold(spec, kind, expected, actual);
-    if (ratio <= verdict.worst_ratio) return;
-    verdict.worst_ratio = ratio;
-    verdict.worst_tensor = kind + spec.name;
-    verdict.worst_step = step_;
+  StepUnderTest under_test() const {
+    return {.model = model_, .batch = batch_, .step = recording_.steps[number_], .number = number_};
   }
-
-  /// Remembers the first value outside its bound; returns the worst error / bound.
-  double hold(const ParameterSpec& spec, const std::string& kind, const Bounded& expected,
-              std::span<const float> actual) {
-    const RoundingBound bound(expected);
-    const double ratio = bound.worst_ratio(actual);
-    if (ratio > 1 && !verdict.first_difference) {
-      ParameterSpec named = spec;
-      named.name = kind + spec.name;
-      verdict.first_difference = first_difference(step_, named, bound, actual).value().text;
+  void judge_last_update(const FloatTensors& updated) {
+    const Judgement update = judge_update(under_test(), updated, recipe_.lr);
+    if (const auto* const worst = update.worst()) {
+      verdict_.worst_update_ratio = std::max(verdict_.worst_update_ratio, worst->second);
     }
-    return ratio;
+    note_difference(update);
+    recording_.steps[number_] = {};  // judged: its memory can go
+  }
+  void note_difference(const Judgement& judgement) {
+    if (!verdict_.first_difference) verdict_.first_difference = judgement.first_difference;
   }
 
   const Recipe& recipe_;
-  const Corpus& corpus_;
-  Batch batch_;
-  std::size_t step_ = 0;
-  std::optional<OracleStep> oracle_;
+  const Model& model_;
+  BatchSource batches_;
+  Batch room_;
+  MicroBatch batch_;
+  std::size_t number_ = 0;  // the step that is judged
+  Recording recording_;
+  Recorder recorder_{recording_, true};
+  Judgement end_to_end_;
+  Judgement blocks_;
+  OracleVerdict verdict_;
 };
 
 }  // namespace
 
-OracleVerdict hold_to_oracle(const Recipe& recipe, const Corpus& corpus) {
-  OracleObserver observer(recipe, corpus);
-  const RandomParameters initial(recipe.seed, recipe.init_scale);
-  train_single({recipe, corpus, initial, observer});
-  return observer.verdict;
+OracleVerdict hold_to_oracle(const Recipe& recipe, const Model& model, const Corpus& corpus) {
+  OracleObserver observer(recipe, model, corpus);
+  const InitialParameters initial(recipe.seed);
+  train_single({recipe, model, corpus, initial, observer});
+  return observer.verdict();
 }
 
 }  // namespace meshparity

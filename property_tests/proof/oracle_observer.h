@@ -5,23 +5,30 @@
 #include <string>
 
 #include "model/corpus.h"
+#include "model/model.h"
 #include "model/recipe.h"
 
 namespace meshparity {
 
-/// How close one rank came to the oracle over a whole run.
+/// How close one rank came to the oracle over a whole run. Ratios are error / derived bound: above
+/// 1 something is wrong; the names are those of oracle/judge.h.
 struct OracleVerdict {
   std::size_t steps = 0;
-  double worst_ratio =
-      0;  ///< of losses and gradients: error / derived bound; above 1 they are wrong
+  double worst_ratio = 0;  ///< of losses and gradients, end to end
   std::string worst_tensor;
   std::size_t worst_step = 0;
-  double worst_update_ratio = 0;  ///< of updated parameters; mostly one rounding, so close to 1
+  double worst_local_ratio = 0;  ///< of blocks alone
+  std::string worst_local_what;
+  /// Of the worst ratios of everything judged, the smallest: a bound that is never approached shows
+  /// nothing.
+  double bluntest_ratio = 0;
+  std::string bluntest_what;
+  double worst_update_ratio = 0;  ///< of updated parameters; one rounding, so close to 1
   std::optional<std::string> first_difference;  ///< the first value outside its bound
 };
 
-/// Trains the recipe on one rank and holds every step to the oracle's step from the same
-/// parameters: loss, every gradient, every updated parameter.
-OracleVerdict hold_to_oracle(const Recipe& recipe, const Corpus& corpus);
+/// Trains the recipe on one rank and holds every step to the oracle: loss and every gradient end to
+/// end, every block from its own boundaries, every updated parameter from its own gradient.
+OracleVerdict hold_to_oracle(const Recipe& recipe, const Model& model, const Corpus& corpus);
 
 }  // namespace meshparity

@@ -1,50 +1,19 @@
 #include "property_tests/proof/parity_check.h"
 
-#include <algorithm>
 #include <bit>
 #include <exception>
 #include <span>
+#include <utility>
+#include <vector>
 
-#include "model/error.h"
+#include "model/statistics.h"
 #include "model/train_single.h"
 #include "oracle/compare.h"
 #include "parallel/transport/sim/comm_sim.h"
+#include "property_tests/proof/boundary_digest.h"
 
 namespace meshparity {
 namespace {
-
-class Recorder final : public StepObserver {
- public:
-  explicit Recorder(Recording& recording) : recording_(recording) {}
-  bool wants_statistics() const override { return true; }
-  void step(const StepView& view) override {
-    Recording::Step& step = recording_.steps.emplace_back();
-    step.loss = view.loss;
-    step.gradient_norm = view.gradient_norm;
-    step.digest = view.digest;
-    for (const ShardView& shard : view.shards) {
-      const std::string& name = shard.shard->spec.name;
-      step.values[name].assign(shard.values.begin(), shard.values.end());
-      step.gradients[name].assign(shard.gradient.begin(), shard.gradient.end());
-    }
-  }
-  void finished(std::span<const ShardView> shards) override {
-    for (const ShardView& shard : shards) {
-      recording_.final_values[shard.shard->spec.name].assign(shard.values.begin(),
-                                                             shard.values.end());
-    }
-  }
-
- private:
-  Recording& recording_;
-};
-
-/// A whole copy beside this rank's own part of the parameter: the gradient is with that part.
-bool is_copy_of_values(const ShardView& view, std::span<const ShardView> all) {
-  return !view.counted && view.gradient.empty() && std::ranges::any_of(all, [&](const auto& other) {
-    return other.counted && other.shard->spec.name == view.shard->spec.name;
-  });
-}
 
 /// The sign of a NaN is no part of the promise.
 std::string without_sign_of_nan(std::string text) {
@@ -63,11 +32,8 @@ class Comparison final : public StepObserver {
     if (found_ || view.step >= expected_.steps.size()) return;
     const Recording::Step& expected = expected_.steps[view.step];
     // Cause before effect: what the step started from, then the gradient, before the optimizer.
+    compare_values(view, expected.values);
     for (const ShardView& shard : view.shards) {
-      compare(view.step, Kind::parameter, shard, expected.values, shard.values);
-    }
-    for (const ShardView& shard : view.shards) {
-      if (is_copy_of_values(shard, view.shards)) continue;
       compare(view.step, Kind::gradient, shard, expected.gradients, shard.gradient);
     }
     note(view.step, Kind::loss,
@@ -84,11 +50,9 @@ class Comparison final : public StepObserver {
     }
   }
 
-  void finished(std::span<const ShardView> shards) override {
+  void finished(const StepView& view) override {
     ++ends_;
-    for (const ShardView& shard : shards) {
-      compare(expected_.steps.size(), Kind::parameter, shard, expected_.final_values, shard.values);
-    }
+    compare_values(view, expected_.final_values);
   }
 
   void diverged(const std::string& how) { divergence_ = how; }
@@ -101,7 +65,7 @@ class Comparison final : public StepObserver {
     }
     const std::size_t ends = expected_.divergence.empty() ? 1 : 0;
     if (!found_ && (steps_ != expected_.steps.size() || ends_ != ends)) {
-      found_ = {steps_, Difference::Kind::missing,
+      found_ = {steps_, Kind::missing,
                 "rank " + std::to_string(rank_) + " reported " + std::to_string(steps_) +
                     " steps of " + std::to_string(expected_.steps.size())};
     }
@@ -111,8 +75,15 @@ class Comparison final : public StepObserver {
  private:
   using Kind = Difference::Kind;
 
-  void compare(std::size_t step, Kind kind, const ShardView& view,
-               const std::map<std::string, std::vector<float>>& expected,
+  void compare_values(const StepView& view, const FloatTensors& expected) {
+    for (const std::span<const ShardView> views : {view.shards, view.copies}) {
+      for (const ShardView& shard : views) {
+        compare(view.step, Kind::parameter, shard, expected, shard.values);
+      }
+    }
+  }
+
+  void compare(std::size_t step, Kind kind, const ShardView& view, const FloatTensors& expected,
                std::span<const float> actual) {
     if (found_) return;
     const Exact exact(expected.at(view.shard->spec.name));
@@ -133,54 +104,82 @@ class Comparison final : public StepObserver {
   std::optional<Difference> found_;
 };
 
-}  // namespace
-
-Recording record_single(const ParityCase& c, const Corpus& corpus) {
-  Recording recording;
-  Recorder recorder(recording);
-  const RandomParameters initial(c.recipe.seed, c.recipe.init_scale);
-  try {
-    train_single({c.recipe, corpus, initial, recorder});
-  } catch (const UsageError& error) {
-    if (recording.steps.empty()) throw;  // the recipe was refused
-    recording.divergence = error.what();
-  }
-  return recording;
+/// Trains the case, also if training diverges.
+void train_watched(Comm& world, const ParityCase& c, const Question& question,
+                   StepObserver& observer) {
+  const InitialParameters initial(c.recipe.seed);
+  entry_of(c.strategy)
+      .train({question.recipe, question.model, question.corpus, initial, observer}, c.how, world);
 }
 
-std::optional<Difference> difference_on(Comm& world, const ParityCase& c, const Corpus& corpus,
-                                        const Recording& expected) {
-  Comparison comparison(expected, world.rank());
-  const RandomParameters initial(c.recipe.seed, c.recipe.init_scale);
+}  // namespace
+
+Question::Question(const ParityCase& c, std::optional<Model> its_model)
+    : recipe(c.recipe),
+      corpus(c.corpus, c.recipe.context),
+      model(its_model ? *std::move(its_model) : model_of(recipe, corpus.vocabulary())) {
+  Recorder recorder(expected);
+  const InitialParameters initial(recipe.seed);
   try {
-    trainer_named(c.trainer, c.how.mesh)
-        .train({c.recipe, corpus, initial, comparison}, c.how, world);
-  } catch (const UsageError& error) {
-    if (expected.divergence.empty()) throw;
+    train_single({recipe, model, corpus, initial, recorder});
+  } catch (const TrainingDiverged& error) {
+    expected.divergence = error.what();
+  }
+}
+
+std::optional<Difference> difference_on(Comm& world, const ParityCase& c,
+                                        const Question& question) {
+  Comparison comparison(question.expected, world.rank());
+  try {
+    train_watched(world, c, question, comparison);
+  } catch (const TrainingDiverged& error) {
     comparison.diverged(error.what());
   }
   return comparison.result();
 }
 
-std::optional<std::string> difference_simulated(const ParityCase& c) {
-  std::vector<std::optional<Difference>> differences(c.how.mesh.size());
+std::string first_boundary_on(Comm& world, const ParityCase& c, const Question& question) {
+  const InitialParameters initial(c.recipe.seed);
+  BoundaryDigests expected(question.model, c.recipe.steps);
+  BoundaryDigests actual(question.model, c.recipe.steps);
   try {
-    const Corpus corpus(c.corpus, c.recipe.context);
-    const Recording expected = record_single(c, corpus);
-    SimOptions options;
-    options.ranks = c.how.mesh.size();
-    options.seed = c.scheduler_seed;
+    train_single({question.recipe, question.model, question.corpus, initial, expected});
+  } catch (const TrainingDiverged&) {
+    // Up to there, the boundaries are known.
+  }
+  try {
+    train_watched(world, c, question, actual);
+  } catch (const TrainingDiverged&) {
+    // Every rank has diverged at the same step.
+  }
+  world.all_reduce_integers(actual.words());
+  const std::size_t copies = c.how.mesh[Axis::tp] - 1;
+  return expected.first_difference(actual, copies).value_or("none");
+}
+
+std::optional<std::string> difference_simulated(const ParityCase& c, const Question& question) {
+  std::vector<std::optional<Difference>> differences(c.how.mesh.size());
+  SimOptions options = c.world;
+  options.ranks = c.how.mesh.size();
+  std::string text;
+  try {
     run_simulated(options, [&](Comm& world) {
-      differences[world.rank()] = difference_on(world, c, corpus, expected);
+      differences[world.rank()] = difference_on(world, c, question);
+    });
+    std::optional<Difference> first;
+    for (const auto& difference : differences) {
+      if (difference && (!first || difference->comes_before(*first))) first = difference;
+    }
+    if (!first) return std::nullopt;
+    text = first->text;
+    run_simulated(options, [&](Comm& world) {
+      const std::string boundary = first_boundary_on(world, c, question);
+      if (world.rank() == 0) text += "\nfirst boundary that differs: " + boundary;
     });
   } catch (const std::exception& error) {
-    return error.what();
+    return text.empty() ? error.what() : text;
   }
-  std::optional<Difference> first;
-  for (const auto& difference : differences) {
-    if (difference && (!first || difference->comes_before(*first))) first = difference;
-  }
-  return first ? std::optional(first->text) : std::nullopt;
+  return text;
 }
 
 }  // namespace meshparity

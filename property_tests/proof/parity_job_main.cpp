@@ -34,8 +34,8 @@ void print(std::size_t number, std::string text) {
 /// The earliest and most telling difference is printed, by the lowest rank that saw it; equality by
 /// rank 0 once all agree.
 void answer(std::size_t number, const ParityCase& c, Comm& group) {
-  const Corpus corpus(c.corpus, c.recipe.context);
-  const auto difference = difference_on(group, c, corpus, record_single(c, corpus));
+  const Question question(c);
+  const auto difference = difference_on(group, c, question);
   // Everyone learns everyone's (step, kind), 0 for no difference.
   std::vector<std::uint64_t> seen(group.size(), 0);
   if (difference) {
@@ -46,8 +46,14 @@ void answer(std::size_t number, const ParityCase& c, Comm& group) {
   for (std::size_t rank = 0; rank < seen.size(); ++rank) {
     if (seen[rank] != 0 && (first == seen.size() || seen[rank] < seen[first])) first = rank;
   }
-  if (first == group.rank()) print(number, difference->text);
-  if (first == seen.size() && group.rank() == 0) print(number, "equal");
+  if (first == seen.size()) {
+    if (group.rank() == 0) print(number, "equal");
+    return;
+  }
+  const std::string boundary = first_boundary_on(group, c, question);
+  if (first == group.rank()) {
+    print(number, difference->text + ", first boundary that differs: " + boundary);
+  }
 }
 
 int run(const std::string& path) {

@@ -4,18 +4,22 @@
 
 #include <algorithm>
 #include <iostream>
+#include <optional>
+#include <utility>
 
 #include "property_tests/proof/mpi_job.h"
+#include "property_tests/proof/native_check.h"
 #include "property_tests/proof/parity_check.h"
+#include "property_tests/proof/parity_generator.h"
 
 namespace meshparity {
 namespace {
 
-/// RapidCheck's check with its own number of cases and seed.
+/// RapidCheck's check with its own number of recipes and seed.
 template <typename Property>
 bool holds(const std::string& description, const Sample& sample, Property property) {
   rc::detail::TestParams params = rc::detail::configuration().testParams;
-  params.maxSuccess = static_cast<int>(sample.cases);
+  params.maxSuccess = static_cast<int>(sample.recipes);
   params.seed = sample.seed;
   const auto result = rc::detail::checkTestable(
       property, rc::detail::TestMetadata{description, description}, params);
@@ -26,9 +30,17 @@ bool holds(const std::string& description, const Sample& sample, Property proper
   return false;
 }
 
+/// A drawn case, and what it shrinks to.
+using Drawn = rc::Shrinkable<std::vector<ParityCase>>;
+
+/// The case of one strategy among those of a recipe.
+const ParityCase& of_strategy(const std::vector<ParityCase>& cases, Strategy strategy) {
+  return cases[static_cast<std::size_t>(strategy)];
+}
+
 /// Shrinks a case that failed under mpirun: the first smaller case that fails too, again and again.
 /// Each attempt is a job of its own, so their number is limited.
-void shrink_under_mpi(rc::Shrinkable<ParityCase> failing, std::string difference) {
+void shrink_under_mpi(Drawn failing, Strategy strategy, std::string difference) {
   constexpr int kAttempts = 20;
   int attempts = 0;
   for (bool smaller = true; smaller && attempts < kAttempts;) {
@@ -36,7 +48,7 @@ void shrink_under_mpi(rc::Shrinkable<ParityCase> failing, std::string difference
     auto candidates = failing.shrinks();
     while (auto candidate = candidates.next()) {
       if (++attempts > kAttempts) break;
-      const auto found = failure_under_mpi({candidate->value()});
+      const auto found = failure_under_mpi({of_strategy(candidate->value(), strategy)});
       if (!found) continue;
       failing = *candidate;
       difference = found->difference;
@@ -44,14 +56,15 @@ void shrink_under_mpi(rc::Shrinkable<ParityCase> failing, std::string difference
       break;
     }
   }
-  std::cerr << failure_text(failing.value(), "mpi", difference) << "\n";
+  std::cerr << failure_text(of_strategy(failing.value(), strategy), "mpi", difference) << "\n";
 }
 
 }  // namespace
 
 std::string failure_text(const ParityCase& c, const std::string& transport,
                          const std::string& difference) {
-  return "smallest mesh: " + to_string(c.how.mesh) + "\ntrainer: " + c.trainer +
+  return "smallest mesh: " + to_string(c.how.mesh) +
+         "\ntrainer: " + std::string(entry_of(c.strategy).name) +
          "\nfirst difference: " + difference + "\nrerun: build/bin/meshparity-verify --transport " +
          transport + " --case '" + to_line(c) + "'";
 }
@@ -61,47 +74,58 @@ Sample rapidcheck_sample() {
   return {static_cast<std::size_t>(params.maxSuccess), params.seed};
 }
 
-bool holds_simulated(const std::string& trainer, const Sample& sample, ParityTally& tally) {
-  bool failed = false;  // from then on RapidCheck shrinks
-  return holds(trainer + " gives the bits of one rank on simulated meshes", sample, [&] {
-    const ParityCase c = *parity_cases(trainer, Reduction::canonical, kSimulatedRanks);
-    const auto difference = difference_simulated(c);
-    if (!failed) tally.add(c, "sim", !difference);
-    failed = failed || difference;
-    if (difference) RC_FAIL(failure_text(c, "sim", *difference));
+bool holds_simulated(const Sample& sample, ParityTally& tally) {
+  std::optional<Strategy> failed;  // from then on RapidCheck shrinks, and only this one is trained
+  return holds("every strategy gives the bits of one rank on simulated meshes", sample, [&] {
+    const std::vector<ParityCase> cases = *parity_cases(Reduction::canonical, kSimulatedRanks);
+    const Question question(cases.front());
+    for (const ParityCase& c : cases) {
+      if (failed && c.strategy != *failed) continue;
+      const auto difference = difference_simulated(c, question);
+      if (!failed) tally.add(c, "sim", !difference);
+      if (!difference) continue;
+      failed = c.strategy;
+      RC_FAIL(failure_text(c, "sim", *difference));
+    }
   });
 }
 
-bool holds_natively(const std::string& trainer, const Sample& sample, ParityTally& tally) {
-  return holds(trainer + " with native reductions stays within the derived bound", sample, [&] {
-    const ParityCase c = *parity_cases(trainer, Reduction::native, kSimulatedRanks);
-    double ratio = 0;
-    const auto difference = difference_from_oracle(c, ratio);
-    tally.add_native(c, ratio);
-    if (difference) RC_FAIL(failure_text(c, "sim", *difference));
+bool holds_natively(const Sample& sample, ParityTally& tally) {
+  return holds("native reductions stay within the derived bound", sample, [&] {
+    const std::vector<ParityCase> cases = *parity_cases(Reduction::native, kSimulatedRanks);
+    const Question question(cases.front());
+    for (const ParityCase& c : cases) {
+      double ratio = 0;
+      const auto difference = difference_from_oracle(c, question, ratio);
+      tally.add_native(c, ratio);
+      if (difference) RC_FAIL(failure_text(c, "sim", *difference));
+    }
   });
 }
 
-bool holds_under_mpi(const std::vector<std::string>& trainers, const Sample& sample,
+bool holds_under_mpi(const std::vector<Strategy>& dealt, std::size_t cases, std::uint64_t seed,
                      ParityTally& tally) {
-  std::vector<rc::Shrinkable<ParityCase>> drawn;
-  rc::Random random(sample.seed);
-  for (std::size_t i = 0; i < sample.cases; ++i) {
-    const auto generator =
-        parity_cases(trainers[i % trainers.size()], Reduction::canonical, kMpiRanks);
-    drawn.push_back(generator(random.split(), rc::kNominalSize));
+  struct Dealt {
+    Drawn drawn;
+    ParityCase c;
+  };
+  std::vector<Dealt> hand;
+  rc::Random random(seed);
+  const auto generator = parity_cases(Reduction::canonical, kMpiRanks);
+  for (std::size_t i = 0; i < cases; ++i) {
+    Drawn drawn = generator(random.split(), rc::kNominalSize);
+    ParityCase c = of_strategy(drawn.value(), dealt[i % dealt.size()]);
+    hand.push_back({std::move(drawn), std::move(c)});
   }
   // A job has as many ranks as its largest case, and idle ranks cost time: small meshes go
   // together.
-  std::stable_sort(drawn.begin(), drawn.end(), [](const auto& a, const auto& b) {
-    return a.value().how.mesh.size() < b.value().how.mesh.size();
-  });
+  std::ranges::stable_sort(hand, {}, [](const Dealt& one) { return one.c.how.mesh.size(); });
 
-  const std::size_t per_job = (sample.cases + 2) / 3;
-  for (std::size_t first = 0; first < sample.cases; first += per_job) {
+  const std::size_t per_job = (cases + 2) / 3;
+  for (std::size_t first = 0; first < cases; first += per_job) {
     std::vector<ParityCase> job;
-    for (std::size_t i = first; i < std::min(first + per_job, sample.cases); ++i) {
-      job.push_back(drawn[i].value());
+    for (std::size_t i = first; i < std::min(first + per_job, cases); ++i) {
+      job.push_back(hand[i].c);
     }
     const auto failure = failure_under_mpi(job);
     const std::size_t judged = failure ? failure->number + 1 : job.size();
@@ -109,7 +133,8 @@ bool holds_under_mpi(const std::vector<std::string>& trainers, const Sample& sam
       tally.add(job[i], "mpi", !failure || i < failure->number);
     }
     if (failure) {
-      shrink_under_mpi(drawn[first + failure->number], failure->difference);
+      const Dealt& failing = hand[first + failure->number];
+      shrink_under_mpi(failing.drawn, failing.c.strategy, failure->difference);
       return false;
     }
   }

@@ -1,29 +1,18 @@
 #include "property_tests/proof/parity_tally.h"
 
 #include <algorithm>
-#include <array>
 
-#include "model/numerics/canonical_sum.h"
 #include "model/corpus.h"
+#include "model/model.h"
+#include "model/numerics/range.h"
 
 namespace meshparity {
-namespace {
-
-struct NamedAxis {
-  const char* name;
-  std::size_t Mesh::*size;
-};
-constexpr std::array<NamedAxis, 4> kAxes = {NamedAxis{"dp", &Mesh::dp},
-                                            NamedAxis{"fsdp", &Mesh::fsdp},
-                                            NamedAxis{"tp", &Mesh::tp}, NamedAxis{"pp", &Mesh::pp}};
-
-}  // namespace
 
 std::string axes_text(const Mesh& mesh) {
   std::string text;
-  for (const NamedAxis& axis : kAxes) {
-    if (mesh.*axis.size == 1) continue;
-    text += (text.empty() ? "" : " x ") + std::string(axis.name);
+  for (const auto& [axis, name] : kAxes) {
+    if (mesh[axis] == 1) continue;
+    text += (text.empty() ? "" : " x ") + std::string(name);
   }
   return text.empty() ? "one rank" : text;
 }
@@ -38,14 +27,14 @@ void ParityTally::count(Row& row, const ParityCase& c, bool equal) {
 }
 
 void ParityTally::add(const ParityCase& c, const std::string& transport, bool equal) {
-  count(strategies_[{c.trainer, transport}], c, equal);
+  count(strategies_[{std::string(entry_of(c.strategy).name), transport}], c, equal);
   const std::string axes = axes_text(c.how.mesh);
-  if (c.trainer == "train_mesh") count(products_[{axes, transport}], c, equal);
+  if (c.strategy == Strategy::mesh) count(products_[{axes, transport}], c, equal);
   classify(c);
 }
 
 void ParityTally::add_native(const ParityCase& c, double ratio) {
-  Row& row = strategies_[{c.trainer, "sim"}];
+  Row& row = strategies_[{std::string(entry_of(c.strategy).name), "sim"}];
   ++row.native_cases;
   row.native_worst_ratio = std::max(row.native_worst_ratio, ratio);
 }
@@ -61,37 +50,41 @@ std::size_t ParityTally::cases(const std::string& transport) const {
 void ParityTally::classify(const ParityCase& c) {
   const Recipe& r = c.recipe;
   const Mesh& mesh = c.how.mesh;
-  const std::size_t data = mesh.dp * mesh.fsdp;
+  const std::size_t data = mesh[Axis::dp] * mesh[Axis::fsdp];
   const std::size_t leaves = leaf_count(r.batch, r.batch_grain);
   const std::size_t feature_leaves = leaf_count(r.hidden, r.feature_grain);
   const std::size_t vocabulary = Corpus(c.corpus, r.context).vocabulary();
   const auto tag = [&](bool applies, const std::string& what) {
     distribution_[what] += applies ? 1 : 0;
   };
-  for (const NamedAxis& axis : kAxes) {
-    tag(mesh.*axis.size == 1, std::string(axis.name) + " of one rank");
-    tag(mesh.*axis.size > 10, std::string(axis.name) + " of more than 10 ranks");
-  }
   for (std::size_t a = 0; a < kAxes.size(); ++a) {
+    const auto& [axis, name] = kAxes[a];
+    tag(mesh[axis] == 1, std::string(name) + " of one rank");
+    tag(mesh[axis] > 10, std::string(name) + " of more than 10 ranks");
     for (std::size_t b = a + 1; b < kAxes.size(); ++b) {
-      tag(mesh.*kAxes[a].size > 1 && mesh.*kAxes[b].size > 1,
-          std::string(kAxes[a].name) + " with " + kAxes[b].name);
+      tag(mesh[axis] > 1 && mesh[kAxes[b].first] > 1,
+          std::string(name) + " with " + std::string(kAxes[b].second));
     }
   }
-  tag(mesh.dp > 1 && mesh.fsdp > 1 && mesh.tp > 1 && mesh.pp > 1, "all four axes at once");
+  tag(std::ranges::all_of(mesh.values, [](std::size_t size) { return size > 1; }),
+      "all axes at once");
   tag(data > leaves, "a data rank without samples");
-  tag(mesh.tp > feature_leaves, "a tp rank without features");
-  tag(mesh.fsdp > vocabulary, "a rank with an empty shard of a bias");
+  tag(mesh[Axis::tp] > feature_leaves, "a tp rank without features");
+  tag(mesh[Axis::fsdp] > vocabulary, "a rank with an empty shard of a bias");
   tag(r.batch % data != 0, "batch does not divide");
   tag(leaves % data != 0, "leaves of the batch do not divide");
-  tag(r.hidden % mesh.tp != 0, "features do not divide");
-  tag(vocabulary % mesh.tp != 0, "vocabulary does not divide");
-  tag((r.layers + 2) % mesh.pp != 0, "layers do not divide");
-  tag(c.how.microbatches < mesh.pp, "fewer microbatches than stages");
+  tag(r.hidden % mesh[Axis::tp] != 0, "features do not divide");
+  tag(vocabulary % mesh[Axis::tp] != 0, "vocabulary does not divide");
+  tag(model_of(r, vocabulary).blocks.size() % mesh[Axis::pp] != 0, "blocks do not divide");
+  tag(c.how.microbatches < mesh[Axis::pp], "fewer microbatches than stages");
   tag(c.how.microbatches == 1, "one microbatch");
   tag(c.how.microbatches >= 3, "three microbatches or more");
-  tag(mesh.pp > 1 && c.how.schedule == ScheduleKind::gpipe, "pipeline, gpipe");
-  tag(mesh.pp > 1 && c.how.schedule == ScheduleKind::one_f_one_b, "pipeline, 1f1b");
+  tag(mesh[Axis::pp] > 1 && c.how.schedule == ScheduleKind::gpipe, "pipeline, gpipe");
+  tag(mesh[Axis::pp] > 1 && c.how.schedule == ScheduleKind::one_f_one_b, "pipeline, 1f1b");
+  tag(c.world.turns != SimOptions::Turns::random, "ranks in a fixed order");
+  tag(c.world.max_delay == 0, "messages without delay");
+  tag(c.world.loans == SimOptions::Loans::in_place, "loans in place");
+  tag(c.world.loans == SimOptions::Loans::copied, "loans copied");
   tag(r.batch_grain == 1, "batch grain 1");
   tag(r.batch_grain >= r.batch, "batch grain of the whole batch");
   tag(r.feature_grain == 1, "feature grain 1");

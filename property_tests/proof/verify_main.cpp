@@ -17,6 +17,7 @@
 #include "golden/check/golden_recipe.h"
 #include "model/error.h"
 #include "property_tests/proof/mpi_job.h"
+#include "property_tests/proof/native_check.h"
 #include "property_tests/proof/oracle_observer.h"
 #include "property_tests/proof/parity_check.h"
 #include "property_tests/proof/parity_properties.h"
@@ -46,11 +47,11 @@ int rerun(const Options& options) {
   std::optional<std::string> difference;
   if (c.how.reduction == Reduction::native) {
     double ratio = 0;
-    difference = difference_from_oracle(c, ratio);
+    difference = difference_from_oracle(c, Question(c), ratio);
   } else if (options.transport == "mpi") {
     if (const auto failure = failure_under_mpi({c})) difference = failure->difference;
   } else {
-    difference = difference_simulated(c);
+    difference = difference_simulated(c, Question(c));
   }
   std::cout << (difference ? failure_text(c, options.transport, *difference) : "bits equal")
             << "\n";
@@ -61,16 +62,10 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Deals `cases` out to the trainers, each with a seed of its own so that their recipes differ.
-template <typename Property>
-bool all_hold(Property holds, std::size_t cases, std::uint64_t seed, ParityTally& tally) {
-  bool proven = true;
-  const std::size_t each = (cases + kTrainers.size() - 1) / kTrainers.size();
-  for (const char* trainer : kTrainers) {
-    std::cout << "  " << trainer << ": " << each << " random meshes ..." << std::endl;
-    proven = holds(trainer, {each, seed++}, tally) && proven;
-  }
-  return proven;
+/// Enough recipes that all strategies together have this many cases.
+Sample recipes_for(std::size_t cases, std::uint64_t seed) {
+  const std::size_t each = strategies().size();
+  return {(cases + each - 1) / each, seed};
 }
 
 struct OracleProof {
@@ -85,15 +80,22 @@ OracleProof prove_oracle(const Options& options) {
   std::ostringstream text;
   nlohmann::ordered_json json = {{"recipes", nlohmann::json::array()}};
   for (const GoldenRecipe& golden : golden_recipes(options.golden_dir, "")) {
-    const OracleVerdict verdict = hold_to_oracle(golden.recipe, golden.corpus);
+    const Model model = model_of(golden.recipe, golden.corpus.vocabulary());
+    const OracleVerdict verdict = hold_to_oracle(golden.recipe, model, golden.corpus);
     proof.proven = proof.proven && !verdict.first_difference;
     text << "  " << golden.name << ": " << verdict.steps << " steps, worst error / bound "
          << verdict.worst_ratio << " (" << verdict.worst_tensor << ", step " << verdict.worst_step
+         << "), of blocks alone " << verdict.worst_local_ratio << " (" << verdict.worst_local_what
+         << "), least of all " << verdict.bluntest_ratio << " (" << verdict.bluntest_what
          << "), of updates " << verdict.worst_update_ratio << "\n";
     if (verdict.first_difference) text << "  " << *verdict.first_difference << "\n";
     json["recipes"].push_back({{"name", golden.name},
                                {"steps", verdict.steps},
                                {"worst_ratio", verdict.worst_ratio},
+                               {"worst_local_ratio", verdict.worst_local_ratio},
+                               {"worst_local_what", verdict.worst_local_what},
+                               {"bluntest_ratio", verdict.bluntest_ratio},
+                               {"bluntest_what", verdict.bluntest_what},
                                {"worst_update_ratio", verdict.worst_update_ratio},
                                {"worst_tensor", verdict.worst_tensor},
                                {"worst_step", verdict.worst_step}});
@@ -110,14 +112,17 @@ bool prove(const Options& options) {
   const auto begin = std::chrono::steady_clock::now();
   // Simulated worlds keep one core busy, the oracle another.
   auto oracle = std::async(std::launch::async, [&options] { return prove_oracle(options); });
-  std::cout << "every strategy against one rank (seed " << options.seed << "), simulated"
-            << std::endl;
+  const Sample simulated = recipes_for(options.cases, options.seed);
+  std::cout << "every strategy against one rank (seed " << options.seed
+            << "), simulated: " << simulated.recipes << " random recipes ..." << std::endl;
   ParityTally tally;
-  bool proven = all_hold(holds_simulated, options.cases, options.seed, tally);
+  bool proven = holds_simulated(simulated, tally);
   const double per_minute = 60 * static_cast<double>(tally.cases("sim")) / seconds_since(begin);
   std::cout << "  " << std::llround(per_minute) << " cases/minute" << std::endl;
-  std::cout << "native reductions, simulated" << std::endl;
-  proven = all_hold(holds_natively, options.native_cases, options.seed, tally) && proven;
+  const Sample native = recipes_for(options.native_cases, options.seed + 1);
+  std::cout << "native reductions, simulated: " << native.recipes << " random recipes ..."
+            << std::endl;
+  proven = holds_natively(native, tally) && proven;
   const OracleProof by_oracle = oracle.get();
   std::cout << "one rank against the float64 oracle\n" << by_oracle.text << std::flush;
   proven = proven && by_oracle.proven;
@@ -126,9 +131,9 @@ bool prove(const Options& options) {
   std::cout << "every strategy under Open MPI\n  " << options.mpi_cases << " random meshes ..."
             << std::endl;
   // The products are many, so most cases are theirs.
-  std::vector<std::string> trainers(kTrainers.begin(), kTrainers.end());
-  trainers.insert(trainers.end(), 4, "train_mesh");
-  proven = holds_under_mpi(trainers, {options.mpi_cases, options.seed}, tally) && proven;
+  std::vector<Strategy> dealt(4, Strategy::mesh);
+  for (const StrategyEntry& entry : strategies()) dealt.push_back(entry.strategy);
+  proven = holds_under_mpi(dealt, options.mpi_cases, options.seed, tally) && proven;
 #endif
   std::cout << tally.distribution_text() << std::flush;
 

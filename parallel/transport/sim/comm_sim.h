@@ -19,6 +19,14 @@ struct SimOptions {
   std::uint64_t seed = 0;
   /// Scheduler turns that a message may take after both sides are ready.
   std::size_t max_delay = 8;
+  /// A rank hands over at one of (patience + 1) operations, on average; absent, up to 3 is drawn.
+  std::optional<std::size_t> patience = std::nullopt;
+  /// Which of the ranks that are ready goes on.
+  enum class Turns { random, lowest_first, highest_first };
+  Turns turns = Turns::random;
+  /// What a loan is to the borrower: the lender's own memory, a copy, or now this and now that.
+  enum class Loans { either, in_place, copied };
+  Loans loans = Loans::either;
 
   /// Rank `rank` dies when it is about to start its operation number `operation` (from 0).
   struct Death {

@@ -5,10 +5,14 @@
 
 namespace meshparity::sim {
 
-Scheduler::Scheduler(std::size_t ranks, Random& random, std::function<void()> stalled)
-    : random_(random), stalled_(std::move(stalled)), patience_(random.up_to(3)), turns_(ranks) {
-  ready_.reserve(ranks);
-  for (std::size_t rank = 0; rank < ranks; ++rank) make_ready(rank);
+Scheduler::Scheduler(const SimOptions& options, Random& random, std::function<void()> stalled)
+    : random_(random),
+      stalled_(std::move(stalled)),
+      patience_(options.patience ? *options.patience : random.up_to(3)),
+      order_(options.turns),
+      turns_(options.ranks) {
+  ready_.reserve(options.ranks);
+  for (std::size_t rank = 0; rank < options.ranks; ++rank) make_ready(rank);
 }
 
 void Scheduler::run(const std::function<void(std::size_t rank)>& body) {
@@ -59,7 +63,18 @@ std::size_t Scheduler::next() {
       fire_due_events();
     }
   }
-  return ready_[random_.up_to(ready_.size() - 1)];
+  return chosen();
+}
+
+std::size_t Scheduler::chosen() const {
+  switch (order_) {
+    case SimOptions::Turns::lowest_first:
+      return *std::ranges::min_element(ready_);
+    case SimOptions::Turns::highest_first:
+      return *std::ranges::max_element(ready_);
+    default:
+      return ready_[random_.up_to(ready_.size() - 1)];
+  }
 }
 
 namespace {

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "parallel/transport/sim/comm_sim.h"
 #include "parallel/transport/sim/fiber.h"
 
 /// The inside of a simulated world. Programs use comm_sim.h.
@@ -42,7 +43,7 @@ class Event {
 class Scheduler {
  public:
   /// `stalled` is called when no rank is ready and no event is to come. It must stop the world.
-  Scheduler(std::size_t ranks, Random& random, std::function<void()> stalled);
+  Scheduler(const SimOptions& options, Random& random, std::function<void()> stalled);
 
   /// Runs `body(rank)` for every rank, once; returns when all have returned. `body` must not throw.
   /// It may start in a world that has stopped. Throws std::system_error before any rank has started
@@ -83,13 +84,15 @@ class Scheduler {
   Fiber& leave(std::size_t rank);
   void switch_from(std::size_t rank);
   std::size_t next();
+  std::size_t chosen() const;
   void fire_due_events();
   void make_ready(std::size_t rank);
   void make_unready(std::size_t rank);
 
   Random& random_;
   std::function<void()> stalled_;
-  std::size_t patience_;  // some worlds switch at every operation, some run in longer stretches
+  std::size_t patience_;
+  SimOptions::Turns order_;
   std::vector<Turn> turns_;
   Fiber caller_;  // of run
   std::vector<std::size_t> ready_;

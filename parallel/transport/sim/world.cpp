@@ -42,7 +42,7 @@ void Group::happen() { world->complete(*this); }
 World::World(const SimOptions& options)
     : options_(options),
       random_(options.seed),
-      scheduler_(options.ranks, random_, [this] { stalled(); }),
+      scheduler_(options, random_, [this] { stalled(); }),
       mover_(options.ranks),
       ranks_(options.ranks),
       reporter_(options_, ranks_) {
@@ -176,9 +176,11 @@ void World::complete(Transfer& send) {
   constexpr auto dead = RankState::Status::dead;
   if (sender.status == dead || receiver.status == dead) return;
   if (abandoned(send, sender) || abandoned(receive, receiver)) return fail(reporter_.leak());
-  // Some transports let a borrower read in place, others copy: here, half of the loans each. Where
-  // a rank is to die, all are copies, as its memory goes with it.
-  const bool moves = !send.lent || options_.death.has_value() || random_.up_to(1) == 0;
+  // Some transports let a borrower read in place, others copy. Where a rank is to die, all are
+  // copies, as its memory goes with it.
+  const bool moves = !send.lent || options_.death.has_value() ||
+                     options_.loans == SimOptions::Loans::copied ||
+                     (options_.loans == SimOptions::Loans::either && random_.up_to(1) == 0);
   if (moves) std::copy_n(send.source, send.size, receive.target);
   receive.source = moves ? receive.target : send.source;
   complete_side(receive);

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <set>
 
-#include "golden/jobs/child_process.h"
-#include "golden/files/file_io.h"
 #include "golden/check/golden_check.h"
+#include "golden/files/file_io.h"
+#include "golden/jobs/child_process.h"
 #include "golden/jobs/temporary_folder.h"
 #include "model/error.h"
 
@@ -122,6 +122,8 @@ TEST_F(Golden, CheckingFindsAChangedBit) {
   EXPECT_TRUE(says(result.output, "first difference: recipe small, mesh dp=1 (none): step 8, loss"))
       << result.output;
   EXPECT_TRUE(says(result.output, "1 ULP apart"));
+  EXPECT_TRUE(says(result.output, "rerun: build/bin/meshparity-train --recipe=")) << result.output;
+  EXPECT_TRUE(says(result.output, "--trainer=train_single --trace=rerun.trace")) << result.output;
   EXPECT_FALSE(says(result.output, " yes\n")) << "no mesh hits a golden that no run gives";
 }
 
@@ -130,11 +132,11 @@ TEST(GoldenCases, EveryStrategyAndProductIsTried) {
     std::set<std::string> trainers;
     std::set<std::string> axes;
     for (const GoldenCase& tried : golden_cases(recipe, true, true)) {
-      validate(tried.how, recipe.recipe, recipe.corpus.vocabulary());
+      validate(tried.how, recipe.recipe, model_of(recipe.recipe, recipe.corpus.vocabulary()));
       const Mesh& mesh = tried.how.mesh;
-      trainers.insert(tried.trainer);
-      axes.insert(std::string(mesh.dp > 1 ? "d" : "") + (mesh.fsdp > 1 ? "f" : "") +
-                  (mesh.tp > 1 ? "t" : "") + (mesh.pp > 1 ? "p" : ""));
+      trainers.emplace(tried.trainer_name());
+      axes.insert(std::string(mesh[Axis::dp] > 1 ? "d" : "") + (mesh[Axis::fsdp] > 1 ? "f" : "") +
+                  (mesh[Axis::tp] > 1 ? "t" : "") + (mesh[Axis::pp] > 1 ? "p" : ""));
       EXPECT_TRUE(tried.transport != "mpi" || mesh.size() <= 12U);
     }
     EXPECT_EQ(trainers, (std::set<std::string>{"train_single", "train_dp", "train_fsdp", "train_tp",
@@ -148,7 +150,7 @@ TEST(GoldenCases, ShippedGoldensAreReachedOnOneRank) {
   EXPECT_GE(recipes.size(), 4U);
   for (const GoldenRecipe& recipe : recipes) {
     const Trace expected = load_trace(recipe.trace_path);
-    EXPECT_EQ(expected.header.contract, kContractVersion);
+    EXPECT_EQ(expected.header.contract, contract_of(expected.header.recipe.model));
     EXPECT_FALSE(expected.header.reason.empty());
     const GoldenCase alone = golden_cases(recipe, false, false).front();
     EXPECT_EQ(check_case(recipe, expected, alone).difference, "") << recipe.name;

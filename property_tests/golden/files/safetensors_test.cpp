@@ -253,7 +253,7 @@ struct SmallModel {
     recipe.embedding = 3;
     recipe.hidden = 4;
     recipe.data = "some/where.txt";
-    specs = parameters_of(model_layers(recipe, corpus.vocabulary()));
+    specs = model_of(recipe, corpus.vocabulary()).parameters;
     for (const ParameterSpec& spec : specs) {
       std::vector<float>& whole = values.emplace_back();
       for (std::size_t i = 0; i < spec.size(); ++i) whole.push_back(next += 1);

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "golden/jobs/child_process.h"
 #include "golden/files/file_io.h"
+#include "golden/jobs/child_process.h"
 #include "golden/jobs/mpirun.h"
 #include "golden/jobs/temporary_folder.h"
 

@@ -50,7 +50,7 @@ TEST_F(CommandLine, BadMeshesAreRefused) {
   bad("dp=2,tp=2,dp=2", {"dp", "twice"});
   bad("dp=99999999999999999999", {"99999999999999999999"});
   bad("dp=4294967296,tp=4294967296", {"4294967296"});
-  bad("pp=4", {"pp=4", "3 layers", "pp=3"});
+  bad("pp=4", {"pp=4", "3 blocks", "pp=3"});
   bad("dp=5000", {"dp=5000", "5000 simulated ranks", "1024"});
 }
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "oracle/compare.h"
-#include "property_tests/random_values.h"
 #include "property_tests/model/numerics/ulp_error.h"
+#include "property_tests/random_values.h"
 
 namespace meshparity {
 namespace {

@@ -10,8 +10,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "model/numerics/isa.h"
 #include "model/numerics/functions.h"
+#include "model/numerics/isa.h"
 #include "oracle/canonical_reference.h"
 #include "oracle/compare.h"
 #include "property_tests/random_values.h"

@@ -98,10 +98,11 @@ TEST(CommSim, DeathIsReportedToThoseWhoWait) {
     } catch (const SimFailure& failure) {
       const std::string report = failure.what();
       EXPECT_EQ(name_of(failure.kind()), "rank_died");
-      EXPECT_NE(report.find("rank 1: died before its operation 2, barrier in group world {0-2}, "
-                            "called at property_tests/parallel/transport/sim/comm_sim_loss_test.cpp:" +
-                            std::to_string(line)),
-                std::string::npos)
+      EXPECT_NE(
+          report.find("rank 1: died before its operation 2, barrier in group world {0-2}, "
+                      "called at property_tests/parallel/transport/sim/comm_sim_loss_test.cpp:" +
+                      std::to_string(line)),
+          std::string::npos)
           << report;
       ASSERT_EQ(failure.waits().size(), 2U);
       EXPECT_EQ(failure.waits()[0].rank, 0U);

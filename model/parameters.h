@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "model/blocks.h"
+#include "model/numerics/aligned_floats.h"
+#include "model/numerics/canonical_sum.h"
+#include "model/observer.h"
+#include "model/parameter.h"
+
+/// The parameters that a rank holds, and the sums of their gradients. All memory is taken before
+/// the first step.
+namespace meshparity {
+
+/// A buffer for a shard of each parameter.
+class Parameters {
+ public:
+  /// What the blocks compute with.
+  Parameters(const Blocks& blocks, const ParameterSource& source);
+  /// Other parts of the same parameters, in the same order.
+  Parameters(const Blocks& blocks, std::vector<Shard> shards, const ParameterSource& source);
+
+  std::size_t size() const { return shards_.size(); }
+  const std::vector<Shard>& shards() const { return shards_; }
+  std::span<float> values(std::size_t parameter) { return values_[parameter]; }
+  /// The values that a block uses.
+  ParameterValues operator()(std::size_t block) const { return of_blocks_[block]; }
+
+  /// All elements of each shard.
+  std::vector<Range> whole_parts() const;
+  /// For observers: a view of each shard, without gradients.
+  std::vector<ShardView> views() const;
+
+ private:
+  std::vector<Shard> shards_;
+  std::vector<AlignedFloats> values_;
+  std::vector<std::vector<std::span<const float>>> of_blocks_;
+};
+
+/// A canonical sum for each use of a parameter by a block, over leaves of the batch.
+class GradientSums {
+ public:
+  /// Of these parts of the blocks' parameters. Sums over `leaves` leaves, that can stream any of
+  /// `ranges`.
+  GradientSums(const Blocks& blocks, const std::vector<Shard>& shards, std::size_t leaves,
+               std::span<const Range> ranges);
+
+  /// The sums of the parameters that a block uses.
+  std::span<PartialSum> operator()(std::size_t block) { return sums_[block]; }
+  PartialSum& of(Use use) { return sums_[use.block][use.place]; }
+
+  /// Starts every sum at leaf `range.begin`.
+  void start(Range range);
+
+  /// Once a step, when all leaves are in: the gradient of the elements `part` of a parameter's
+  /// shard, its uses added up, first use first.
+  std::span<const float> add_uses(std::size_t parameter, Range part);
+  std::span<const float> add_uses(std::size_t parameter);
+
+ private:
+  std::vector<std::vector<PartialSum>> sums_;
+  std::vector<std::vector<Use>> uses_;  // of each parameter
+};
+
+}  // namespace meshparity

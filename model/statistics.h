@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/error.h"
+#include "model/numerics/exact_sum.h"
+#include "model/observer.h"
+
+namespace meshparity {
+
+/// The loss is no longer finite: from there on nothing means anything.
+class TrainingDiverged : public UsageError {
+ public:
+  TrainingDiverged(std::size_t step, float loss);
+};
+
+/// Throws TrainingDiverged if the loss is not finite.
+void require_finite(float loss, std::size_t step);
+
+/// Norm and digest of all parameters, as integers: ranks add their parts in any order.
+struct Statistics {
+  ExactSum squares;          ///< of the gradient
+  std::uint64_t digest = 0;  ///< sum over elements of a hash of (name, global index, bits)
+
+  void add(const ShardView& view);
+  /// As words that ranks may add element by element modulo 2^64, and back.
+  static constexpr std::size_t word_count = ExactSum::word_count + 1;
+  void to_words(std::span<std::uint64_t> words) const;
+  static Statistics from_words(std::span<const std::uint64_t> words);
+
+  double gradient_norm() const;
+};
+
+/// The digest alone, for parameters that are not being trained.
+std::uint64_t digest_of(const Shard& shard, std::span<const float> values);
+
+/// What a trainer on one rank does once a step's gradients are complete: checks the loss, adds up
+/// norm and digest if `observer` wants them, and calls it.
+void observe_step(StepObserver& observer, std::size_t step, float loss,
+                  std::span<const ShardView> shards);
+
+/// What every trainer does after the last update: shows the observer all parameters.
+void observe_end(StepObserver& observer, std::size_t steps, std::vector<ShardView> shards,
+                 std::span<const ShardView> copies = {});
+
+}  // namespace meshparity

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "model/batch.h"
+#include "oracle/equations.h"
+
+/// The arithmetic of the numerics contract, as literally as it can be: float32, one rounding at a
+/// time, and every sum by the transcription in canonical_reference.h.
+namespace meshparity {
+
+/// The elementary functions to use: the model's own, or (for a bound) any within a stated error.
+struct ElementaryFunctions {
+  std::function<float(float)> exp;
+  std::function<float(float)> log;
+};
+
+/// A row-major float32 matrix.
+struct Floats {
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+  std::vector<float> values;
+
+  Floats() = default;
+  Floats(std::size_t row_total, std::size_t column_total)
+      : rows(row_total), columns(column_total), values(row_total * column_total) {}
+  float& operator()(std::size_t row, std::size_t column) { return values[row * columns + column]; }
+  float operator()(std::size_t row, std::size_t column) const {
+    return values[row * columns + column];
+  }
+};
+
+/// An arithmetic for oracle/equations.h, which says what its operations mean.
+class Literal {
+ public:
+  using Parameter = Floats;
+  using Rows = Floats;
+  using Gradient = Floats;
+
+  /// Both must outlive it.
+  Literal(const MicroBatch& batch, const ElementaryFunctions& functions)
+      : batch_(batch), functions_(functions) {}
+
+  Floats gather(const Floats& table) const;
+  Floats affine(const Floats& x, const Floats& weight, const Floats& bias, std::size_t grain) const;
+  Floats times_transposed(const Floats& x, const Floats& weight, std::size_t grain,
+                          equations::Then then) const;
+  Floats add(const Floats& x, const Floats& y) const;
+  Floats relu(const Floats& x) const;
+  Floats relu_gradient(const Floats& dy, const Floats& y) const;
+  Floats outer(const Floats& x, const Floats& dy) const;
+  Floats sum(const Floats& dy) const;
+  Floats scatter(const Floats& dy, const Floats& table) const;
+  static void done_with(const Floats& /*rows*/) {}
+  std::pair<Floats, Floats> cross_entropy(const Floats& logits, std::size_t grain) const;
+
+ private:
+  std::size_t grain() const { return batch_.leaves.samples; }
+
+  const MicroBatch& batch_;
+  const ElementaryFunctions& functions_;
+};
+
+}  // namespace meshparity

@@ -1,0 +1,34 @@
+#include "parallel/observe.h"
+
+#include <array>
+
+#include "model/statistics.h"
+
+namespace meshparity {
+
+void observe_step(StepObserver& observer, StepView view, Comm& world) {
+  require_finite(view.loss, view.step);
+  if (observer.wants_statistics()) {
+    Statistics mine;
+    for (const ShardView& shard : view.shards) mine.add(shard);
+    std::array<std::uint64_t, Statistics::word_count> words{};
+    mine.to_words(words);
+    world.all_reduce_integers(words);
+    const Statistics all = Statistics::from_words(words);
+    view.gradient_norm = all.gradient_norm();
+    view.digest = all.digest;
+  }
+  observer.step(view);
+}
+
+void count_copies_once(std::span<ShardView> shards, const Blocks& blocks, const MeshCoordinates& at,
+                       const TiedParameters* tied) {
+  for (std::size_t p = 0; p < shards.size(); ++p) {
+    AxisSet copies;
+    copies[Axis::tp] = blocks.parameters()[p].copied;
+    copies[Axis::pp] = tied != nullptr && tied->is_copy(p);
+    shards[p].counted = counts(copies, at);
+  }
+}
+
+}  // namespace meshparity

@@ -1,0 +1,119 @@
+#include "property_tests/proof/parity_generator.h"
+
+#include <algorithm>
+#include <string>
+
+#include "model/corpus.h"
+#include "model/model.h"
+#include "model/numerics/range.h"
+
+namespace meshparity {
+namespace {
+
+/// Uniform over [low, high] whatever RapidCheck's size; shrinks towards `low`.
+std::size_t in(std::size_t low, std::size_t high) {
+  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange(low, high + 1));
+}
+
+template <typename T>
+T one_of(const std::vector<T>& choices) {
+  return choices[in(0, choices.size() - 1)];
+}
+
+/// A mesh along the axes of a strategy. Of several, each takes from what the ones before it have
+/// left, in a random order, so that every axis meets every other and each is sometimes the longest.
+Mesh draw_mesh(Strategy strategy, std::size_t blocks, std::size_t max_ranks) {
+  std::vector<Axis> axes;
+  for (const auto& [axis, name] : kAxes) {
+    if (entry_of(strategy).axes[axis]) axes.push_back(axis);
+  }
+  Mesh mesh;
+  const std::size_t first = in(0, axes.size() - 1);
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const Axis axis = axes[(first + i) % axes.size()];
+    std::size_t most = max_ranks / mesh.size();
+    if (axis == Axis::pp) most = std::min(most, blocks);
+    // Small numbers mostly, now and then one that leaves other ranks without a share.
+    const bool any = in(1, 8) == 8 || (axes.size() == 1 && axis == Axis::pp);
+    mesh[axis] = in(1, any ? most : std::min<std::size_t>(most, axes.size() == 1 ? 4 : 3));
+  }
+  return mesh;
+}
+
+std::string draw_corpus() {
+  // The last bytes are above 127; one distinct byte makes a vocabulary of 2.
+  const std::string bytes = "ab.-zyxwvutsrqponmlkjihgfedc \xC3\xA9\xFF";
+  const std::size_t distinct = in(0, 3) == 0 ? 1 : in(1, bytes.size());
+  const std::size_t documents = in(1, 8);
+  std::string text;
+  for (std::size_t d = 0; d < documents; ++d) {
+    const std::size_t length = in(0, 4) == 0 ? 0 : in(1, 7);
+    for (std::size_t i = 0; i < length; ++i) text += bytes[in(0, distinct - 1)];
+    text += '\n';
+  }
+  // A corpus of empty lines is refused; one byte makes it a corpus.
+  return text.find_first_not_of('\n') == std::string::npos ? text + "a" : text;
+}
+
+Recipe draw_mlp(std::size_t layers) {
+  Recipe recipe;
+  recipe.layers = layers;
+  recipe.context = in(1, 5);
+  recipe.embedding = in(1, 5);
+  recipe.hidden = in(1, 13);
+  recipe.batch = in(1, 17);
+  // Grain 1, grains that do not divide, and grains of the whole dimension and more.
+  recipe.batch_grain = in(0, 2) == 0 ? 1 : in(1, recipe.batch + 2);
+  recipe.feature_grain = in(0, 2) == 0 ? 1 : in(1, recipe.hidden + 2);
+  recipe.vocab_grain = in(1, 20);
+  recipe.steps = in(3, 4);
+  recipe.seed = in(0, 1U << 20);
+  recipe.lr = one_of<float>({0.125F, 0.1F, 0.7F});
+  recipe.init_scale = one_of<float>({1.0F, 3.0F, 8.0F});
+  return recipe;
+}
+
+SimOptions draw_world(std::size_t ranks) {
+  SimOptions world;
+  world.ranks = ranks;
+  world.max_delay = one_of<std::size_t>({8, 0, 1, 40});
+  world.patience = in(0, 3);
+  world.turns = one_of<SimOptions::Turns>({SimOptions::Turns::random, SimOptions::Turns::random,
+                                           SimOptions::Turns::lowest_first,
+                                           SimOptions::Turns::highest_first});
+  world.loans = one_of<SimOptions::Loans>(
+      {SimOptions::Loans::either, SimOptions::Loans::in_place, SimOptions::Loans::copied});
+  world.seed = in(0, 1U << 30);
+  return world;
+}
+
+}  // namespace
+
+rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks) {
+  return rc::gen::exec([=] {
+    // Now and then deep enough for a pipeline of more than ten stages.
+    const std::size_t layers = in(1, 16) == 16 ? in(9, 12) : in(1, 5);
+    Recipe shape;
+    shape.layers = layers;
+    const std::size_t blocks = model_of(shape, 2).blocks.size();
+    std::vector<ParityCase> cases;
+    for (const StrategyEntry& entry : strategies()) {
+      ParityCase& c = cases.emplace_back();
+      c.strategy = entry.strategy;
+      c.how.mesh = draw_mesh(entry.strategy, blocks, max_ranks);
+      c.how.reduction = reduction;
+    }
+    const Recipe recipe = draw_mlp(layers);
+    const std::string corpus = draw_corpus();
+    for (ParityCase& c : cases) {
+      c.recipe = recipe;
+      c.corpus = corpus;
+      c.how.microbatches = in(1, leaf_count(recipe.batch, recipe.batch_grain));
+      c.how.schedule = one_of<ScheduleKind>({ScheduleKind::one_f_one_b, ScheduleKind::gpipe});
+      c.world = draw_world(c.how.mesh.size());
+    }
+    return cases;
+  });
+}
+
+}  // namespace meshparity

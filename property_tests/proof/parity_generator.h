@@ -1,0 +1,16 @@
+#pragma once
+
+#include <rapidcheck.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "property_tests/proof/parity_case.h"
+
+namespace meshparity {
+
+/// A random recipe, and a random way for each strategy to train it on up to `max_ranks` ranks.
+/// Drawn so that shrinking reaches small meshes first, then small recipes.
+rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks);
+
+}  // namespace meshparity
