@@ -19,6 +19,8 @@ class BoundaryDigests final : public StepObserver, private BoundaryObserver {
   BoundaryDigests(const Model& model, std::size_t steps);
 
   BoundaryObserver* boundaries() override { return this; }
+  /// Communicates like the run that differed: what depends on timing comes about again.
+  bool wants_statistics() const override { return true; }
 
   /// [step][boundary][what counts, copies]: values first, in the order of the blocks, then
   /// gradients in the opposite order: the order in which they come about.
