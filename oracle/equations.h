@@ -145,6 +145,9 @@ Forward<A> forward(A& a, const Model& model, const std::vector<typename A::Param
   for (const BlockSpec& block : model.blocks) {
     auto& saved = pass.saved.emplace_back();
     pass.values.push_back(Block<A>(a, block, parameters).forward(pass.values.back(), saved));
+    // What `backward` multiplies with these is summed over the batch at once.
+    a.keep_bounds(pass.values[pass.values.size() - 2]);
+    a.keep_bounds(saved);
   }
   return pass;
 }
@@ -177,7 +180,7 @@ Step<A> step(A& a, const Model& model, const std::vector<typename A::Parameter>&
     auto gradients = block.backward(x[b], x[b + 1], saved[b], dx[b + 1], then);
     dx[b] = std::move(gradients.input);
     of_blocks[b] = std::move(gradients.parameters);
-    for (auto* rows : {&x[b + 1], &saved[b], &dx[b + 1]}) a.done_with(*rows);
+    a.keep_bounds(dx[b + 1]);
   }
   step.parameters = sum_over_uses(a, model, std::move(of_blocks));
   return step;

@@ -28,8 +28,9 @@ Rows rows_of(const Matrix& values, const ErrorsOf& errors_of) {
   return result;
 }
 
+/// Throws std::out_of_range if only bounds were kept.
 const RowErrors& errors_of(const Rows& rows, Index b) {
-  return rows.errors[static_cast<std::size_t>(b)];
+  return rows.errors.at(static_cast<std::size_t>(b));
 }
 
 /// `errors` of numbers whose results are `values`: value / divisor is computed as

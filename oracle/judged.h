@@ -44,8 +44,9 @@ class Judged {
   /// dy where y = relu(x) is above 0.
   Rows relu_gradient(const Rows& dy, const Rows& y);
 
-  /// Takes back the memory of the errors: nobody will compute with these rows any more.
-  static void done_with(Rows& rows) { rows.errors = {}; }
+  /// From now on, sums over the batch and ReLU's gradient will ask for these rows' values and
+  /// bounds, and nobody for their errors: gives back the memory of those.
+  static void keep_bounds(Rows& rows) { rows.errors = {}; }
 
   /// x^T dy.
   Rounded outer(const Rows& x, const Rows& dy) const;

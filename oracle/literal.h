@@ -54,7 +54,7 @@ class Literal {
   Floats outer(const Floats& x, const Floats& dy) const;
   Floats sum(const Floats& dy) const;
   Floats scatter(const Floats& dy, const Floats& table) const;
-  static void done_with(const Floats& /*rows*/) {}
+  static void keep_bounds(const Floats& /*rows*/) {}
   std::pair<Floats, Floats> cross_entropy(const Floats& logits, std::size_t grain) const;
 
  private:

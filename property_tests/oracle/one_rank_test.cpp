@@ -210,7 +210,9 @@ TEST(ReferenceTrainer, StopsWhereTheLossIsNotFinite) {
     try {
       train({recipe, model, corpus, initial, recorder});
     } catch (const UsageError& error) {
-      return {error.what(), recording.steps.size()};
+      std::string text = error.what();  // the sign of a NaN is no part of the promise
+      if (const auto at = text.find("-nan"); at != std::string::npos) text.erase(at, 1);
+      return {text, recording.steps.size()};
     }
     return {"", recording.steps.size()};
   };
