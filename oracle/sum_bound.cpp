@@ -128,13 +128,19 @@ std::size_t sum_depth(std::size_t terms, std::size_t grain, SumOrder order) {
 }
 
 Matrix inherited_bound(const Rounded& a, const Rounded& b) {
-  Matrix bound = a.bound * (b.value.cwiseAbs() + b.bound);
-  // Weights are exact: most products need no second half.
+  Matrix bound = Matrix::Zero(a.value.rows(), b.value.cols());
+  // Weights are exact, and all that a block alone is given: most halves need no work.
+  if (!a.bound.isZero(0)) bound += a.bound * (b.value.cwiseAbs() + b.bound);
   if (!b.bound.isZero(0)) bound += a.value.cwiseAbs() * b.bound;
   return bound;
 }
 
 Matrix own_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules& rules) {
+  return own_bound(a, b, inherited_bound(a, b), sum, rules);
+}
+
+Matrix own_bound(const Rounded& a, const Rounded& b, const Matrix& inherited, const Sum& sum,
+                 const Rules& rules) {
   const auto terms = static_cast<std::size_t>(a.value.cols());
   const Matrix sizes = a.value.cwiseAbs() * b.value.cwiseAbs();
   const std::size_t depth = sum_depth(terms, sum.grain, rules.order);
@@ -149,7 +155,7 @@ Matrix own_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules
   }
   // The roundings happen at partial sums of the rounded factors: each of the at most `depth`
   // partial sums that a term enters is larger by at most the term's inherited error.
-  roundings += static_cast<double>(depth) * inherited_bound(a, b);
+  roundings += static_cast<double>(depth) * inherited;
 
   // At most 2 n operations may underflow; this oracle's own sum, in whatever order Eigen adds, is
   // within gamma_n |A| |B| of the exact one (so are the partial sums above; twice n covers both).
@@ -161,7 +167,8 @@ Matrix own_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules
 }
 
 Matrix product_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules& rules) {
-  return inherited_bound(a, b) + own_bound(a, b, sum, rules);
+  const Matrix inherited = inherited_bound(a, b);
+  return inherited + own_bound(a, b, inherited, sum, rules);
 }
 
 }  // namespace meshparity::rounding

@@ -59,6 +59,9 @@ Matrix inherited_bound(const Rounded& a, const Rounded& b);
 /// What the roundings of the sums in a * b add to that. Without `fused`, one of the factors holds
 /// nothing but exact zeros and ones.
 Matrix own_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules& rules);
+/// The same, given `inherited_bound(a, b)`.
+Matrix own_bound(const Rounded& a, const Rounded& b, const Matrix& inherited, const Sum& sum,
+                 const Rules& rules);
 
 /// Both together.
 Matrix product_bound(const Rounded& a, const Rounded& b, const Sum& sum, const Rules& rules);
