@@ -3,9 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "model/batch.h"
 #include "model/corpus.h"
+#include "model/error.h"
 #include "model/model.h"
 #include "model/parameter.h"
 #include "model/recipe.h"
@@ -65,6 +67,15 @@ class StepObserver {
   virtual void step(const StepView& /*view*/) {}
   /// After the last update: `step` is the number of steps, and there are no losses and gradients.
   virtual void finished(const StepView& /*view*/) {}
+};
+
+/// The loss is no longer finite: from there on nothing means anything.
+class TrainingDiverged : public UsageError {
+ public:
+  TrainingDiverged(std::size_t step, float loss)
+      : UsageError("the loss at step " + std::to_string(step) + " is " + std::to_string(loss) +
+                       ": training has diverged",
+                   "use a smaller --lr or --init-scale") {}
 };
 
 /// What every trainer is given.

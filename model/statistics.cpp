@@ -2,17 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 
 #include "model/numerics/kernels.h"
 #include "model/numerics/philox.h"
 
 namespace meshparity {
-
-TrainingDiverged::TrainingDiverged(std::size_t step, float loss)
-    : UsageError("the loss at step " + std::to_string(step) + " is " + std::to_string(loss) +
-                     ": training has diverged",
-                 "use a smaller --lr or --init-scale") {}
 
 void require_finite(float loss, std::size_t step) {
   if (!std::isfinite(loss)) throw TrainingDiverged(step, loss);

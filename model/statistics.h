@@ -5,17 +5,10 @@
 #include <span>
 #include <vector>
 
-#include "model/error.h"
 #include "model/numerics/exact_sum.h"
 #include "model/observer.h"
 
 namespace meshparity {
-
-/// The loss is no longer finite: from there on nothing means anything.
-class TrainingDiverged : public UsageError {
- public:
-  TrainingDiverged(std::size_t step, float loss);
-};
 
 /// Throws TrainingDiverged if the loss is not finite.
 void require_finite(float loss, std::size_t step);

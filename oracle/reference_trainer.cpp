@@ -2,11 +2,9 @@
 
 #include <cmath>
 #include <stdexcept>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "model/error.h"
 #include "model/recipe.h"
 
 namespace meshparity {
@@ -98,10 +96,7 @@ void train_reference(const TrainingRun& run, const ElementaryFunctions& function
     if (auto* const boundaries = run.observer.boundaries()) {
       show_boundaries(step, batch, *boundaries);
     }
-    if (!std::isfinite(step.loss)) {
-      throw UsageError("the loss at step " + std::to_string(s) + " is " +
-                       std::to_string(step.loss) + ": training has diverged");
-    }
+    if (!std::isfinite(step.loss)) throw TrainingDiverged(s, step.loss);
     const std::vector<ShardView> views = views_of(&step.gradients);
     run.observer.step({.step = s, .loss = step.loss, .shards = views});
     values = reference_update(step, run.recipe.lr);

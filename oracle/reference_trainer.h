@@ -19,7 +19,7 @@ Recording::Step reference_step(const Model& model, const FloatTensors& values,
 FloatTensors reference_update(const Recording::Step& step, float lr);
 
 /// A trainer like the others: one rank, slow and plain. Norm and digest are always 0. Throws
-/// UsageError at the first loss that is not finite.
+/// TrainingDiverged at the first loss that is not finite.
 void train_reference(const TrainingRun& run, const ElementaryFunctions& functions);
 
 }  // namespace meshparity
