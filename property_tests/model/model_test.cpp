@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <stdexcept>
 #include <vector>
 
 #include "model/blocks.h"
@@ -35,6 +36,30 @@ TEST(Blocks, ParametersAreHeldOnceHoweverManyBlocksUseThem) {
   EXPECT_EQ(blocks.uses_of(1)[1].block, 1U);
   const Blocks later(model, {1, 2}, 1, group);
   EXPECT_EQ(later.uses_of(0).size(), 1U);
+}
+
+/// The first of two ranks that share out features; what they add up nobody asks.
+struct HalfGroup final : FeatureGroup {
+  bool counts_copies() const override { return true; }
+  Range share(std::size_t features, std::size_t /*grain*/) const override {
+    return {0, features / 2};
+  }
+  std::unique_ptr<FeatureSum> sum_over(std::size_t features, std::size_t grain,
+                                       std::size_t most_elements) override {
+    return AloneGroup().sum_over(features, grain, most_elements);
+  }
+};
+
+TEST(Blocks, BlocksThatCutAParameterDifferentlyCannotShareIt) {
+  Model model;
+  model.parameters = {{.name = "w", .rows = 4, .columns = 4},
+                      {.name = "b", .columns = 4, .is_vector = true}};
+  model.blocks = {{"cut", LinearSpec{.split = Split::columns}, {0, 1}},
+                  {"whole", LinearSpec{}, {0, 1}}};
+  AloneGroup alone;
+  EXPECT_EQ(Blocks(model, {0, 2}, 1, alone).parameters().size(), 2U);
+  HalfGroup half;
+  EXPECT_THROW(Blocks(model, {0, 2}, 1, half), std::logic_error);
 }
 
 TEST(Model, TheMlpIsEmbeddingHiddenAndOutput) {

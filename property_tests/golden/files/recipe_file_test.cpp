@@ -104,7 +104,8 @@ TEST(RecipeFile, EveryErrorNamesLineValueAndNextStep) {
     const char* complaint;
   };
   const Bad bads[] = {
-      {"lr = 1\nwidth = 3\n", "r.recipe:2: unknown key 'width'"},
+      {"lr = 1\nwidth = 3\n", "r.recipe:2: unknown key 'width': mlp has none"},
+      {"model = gpt3\n", "r.recipe:1: model: there is no model 'gpt3'"},
       {"mesh = dp=2\n", "unknown key 'mesh'"},
       {"lr = 1\nlr = 1\n", "r.recipe:2: key 'lr' is repeated"},
       {"lr = 1\nbatch = 2\n\nlr = 2\n", "r.recipe:4: key 'lr' is repeated"},
