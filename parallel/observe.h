@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstddef>
+#include <span>
 
 #include "model/blocks.h"
 #include "model/observer.h"
