@@ -26,12 +26,24 @@ std::size_t RowLeaves::grain() const {
 }
 
 BatchSource::BatchSource(const Recipe& recipe, const Corpus& corpus)
-    : recipe_(recipe), corpus_(corpus), leaves_{.samples = recipe.batch_grain} {}
+    : recipe_(recipe),
+      corpus_(corpus),
+      leaves_{.positions = positions_of(recipe),
+              .samples = recipe.batch_grain,
+              .parts = recipe.sequence_leaves} {}
 
 std::size_t BatchSource::most_samples(std::span<const Range> leaves) const {
   std::size_t most = 0;
   for (const Range range : leaves) most = std::max(most, samples_of(range).size());
   return most;
+}
+
+std::vector<Range> BatchSource::shares_of(Range leaves, std::size_t parts) const {
+  const std::size_t of_sample = leaves_.parts;
+  std::vector<Range> shares =
+      meshparity::shares_of({leaves.begin / of_sample, leaves.end / of_sample}, parts);
+  for (Range& share : shares) share = {share.begin * of_sample, share.end * of_sample};
+  return shares;
 }
 
 float BatchSource::inverse_targets(std::uint64_t /*step*/) const {
@@ -48,7 +60,8 @@ MicroBatch BatchSource::draw(Corpus::Split split, std::uint64_t step, Range slot
   const std::span<Token> tokens = std::span(room.tokens).first(slots.size() * corpus_.context());
   const std::span<Token> targets = std::span(room.targets).first(slots.size());
   corpus_.draw(split, recipe_.seed, step, slots.begin, tokens, targets);
-  return {.step = step,
+  return {.seed = recipe_.seed,
+          .step = step,
           .slots = slots,
           .leaves = leaves_,
           .tokens = tokens,

@@ -21,6 +21,9 @@ struct RowLeaves {
   std::size_t positions = 1;  ///< rows of a sample
   std::size_t samples = 1;    ///< of a leaf; only the batch's last leaf may be short
   std::size_t parts = 1;      ///< leaves of a sample: a power of two; above 1, `samples` is 1
+  /// Positions of a whole sample, where `positions` are the first of them (a prompt); 0: the same.
+  /// Parts follow it.
+  std::size_t sequence = 0;
 
   /// Leaves of this many samples.
   std::size_t count(std::size_t sample_total) const;
@@ -30,6 +33,9 @@ struct RowLeaves {
   Range rows_of(std::size_t leaf, std::size_t sample_total) const;
   /// Most rows of a leaf.
   std::size_t grain() const;
+  /// Positions of a sample's leaf.
+  std::size_t part() const { return leaf_count(whole_sequence(), parts); }
+  std::size_t whole_sequence() const { return sequence == 0 ? positions : sequence; }
   /// True if all leaves but the batch's last have that many rows.
   bool even() const { return parts == 1 || positions % parts == 0; }
 };
@@ -37,8 +43,9 @@ struct RowLeaves {
 /// The samples that go through the blocks together: a range of whole leaves of the global batch,
 /// and all that a block may ask of them.
 struct MicroBatch {
+  std::uint64_t seed = 0;
   std::uint64_t step = 0;
-  Range slots;  ///< of the global batch; with step and position, what randomness depends on
+  Range slots;  ///< of the global batch; with seed, step and position, what randomness depends on
   RowLeaves leaves;
   std::span<const Token> tokens{};   ///< (samples, tokens of a sample)
   std::span<const Token> targets{};  ///< (rows)
@@ -66,6 +73,8 @@ class BatchSource {
   Range samples_of(Range leaves) const { return leaves_.samples_of(leaves, recipe_.batch); }
   /// The most samples that any of these ranges of leaves holds.
   std::size_t most_samples(std::span<const Range> leaves) const;
+  /// Nearly equal runs of a range of leaves, of whole samples each.
+  std::vector<Range> shares_of(Range leaves, std::size_t parts) const;
   std::size_t positions() const { return leaves_.positions; }
 
   /// The factor of the one mean: 1 / (targets of the global batch of `step`), rounded once.

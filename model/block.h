@@ -70,5 +70,9 @@ struct BlockContext {
 std::unique_ptr<Block> make_block(const EmbeddingSpec& spec, const BlockContext& context);
 std::unique_ptr<Block> make_block(const LinearSpec& spec, const BlockContext& context);
 std::unique_ptr<Block> make_block(const FeedForwardSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const TokenAndPositionSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const SelfAttentionSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const GeluFeedForwardSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const LogitsSpec& spec, const BlockContext& context);
 
 }  // namespace meshparity

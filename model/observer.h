@@ -19,8 +19,12 @@ struct ShardView {
   const Shard* shard = nullptr;
   bool counted = true;  ///< false on all but one of the ranks that hold copies of this shard
   std::span<const float> values;  ///< before the update
-  /// Of the mean loss over the global batch. Empty after the end.
+  /// Of the mean loss over the global batch, before clipping. Empty after the end.
   std::span<const float> gradient;
+  /// The optimizer's state, if it has any (AdamW's moving averages of the gradient and its square),
+  /// before the update.
+  std::span<const float> first_moment{};
+  std::span<const float> second_moment{};
 };
 
 /// One training step as one rank sees it: after the gradients are complete, before the update.
@@ -69,12 +73,12 @@ class StepObserver {
   virtual void finished(const StepView& /*view*/) {}
 };
 
-/// The loss is no longer finite: from there on nothing means anything.
+/// Loss or gradient are no longer finite: from there on nothing means anything.
 class TrainingDiverged : public UsageError {
  public:
-  TrainingDiverged(std::size_t step, float loss)
-      : UsageError("the loss at step " + std::to_string(step) + " is " + std::to_string(loss) +
-                       ": training has diverged",
+  TrainingDiverged(std::size_t step, const std::string& what, double value)
+      : UsageError("the " + what + " at step " + std::to_string(step) + " is " +
+                       std::to_string(value) + ": training has diverged",
                    "use a smaller --lr or --init-scale") {}
 };
 

@@ -7,7 +7,7 @@
 namespace meshparity {
 
 Optimizer::Optimizer(const Recipe& recipe, std::vector<std::span<float>> owned)
-    : lr_(recipe.lr), owned_(std::move(owned)) {}
+    : lr_(static_cast<float>(recipe.lr)), owned_(std::move(owned)) {}
 
 void Optimizer::update(std::size_t parameter, std::span<const float> gradient) {
   sgd_update(gradient, lr_, owned_[parameter]);

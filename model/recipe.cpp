@@ -25,14 +25,37 @@ std::size_t checked_product(std::size_t a, std::size_t b, const std::string& wha
 
 }  // namespace
 
-std::string_view name_of(ModelKind /*kind*/) { return "mlp"; }
+std::string_view name_of(ModelKind kind) { return kind == ModelKind::mlp ? "mlp" : "gpt2"; }
 
 ModelKind model_named(std::string_view name) {
-  if (name == name_of(ModelKind::mlp)) return ModelKind::mlp;
-  throw UsageError("there is no model '" + std::string(name) + "'", "use --model mlp");
+  for (const ModelKind kind : {ModelKind::mlp, ModelKind::gpt2}) {
+    if (name == name_of(kind)) return kind;
+  }
+  throw UsageError("there is no model '" + std::string(name) + "'", "use --model mlp or gpt2");
 }
 
-std::uint64_t contract_of(ModelKind /*kind*/) { return 1; }
+std::uint64_t contract_of(ModelKind kind) { return kind == ModelKind::mlp ? 1 : 2; }
+
+std::size_t positions_of(const Recipe& recipe) {
+  if (recipe.model == ModelKind::mlp) return 1;
+  return recipe.sequence == 0 ? recipe.positions : recipe.sequence;
+}
+
+Recipe default_recipe(ModelKind model) {
+  Recipe recipe;
+  if (model == ModelKind::mlp) return recipe;
+  recipe.model = model;
+  recipe.form = DataForm::text;
+  recipe.layers = 4;
+  recipe.batch = 12;
+  recipe.steps = 2000;
+  recipe.optimizer = OptimizerKind::adamw;
+  recipe.lr = 1e-3;
+  recipe.batch_grain = 1;
+  recipe.feature_grain = 0;
+  recipe.vocab_grain = 0;
+  return recipe;
+}
 
 void validate(const Recipe& recipe, std::size_t vocabulary) {
   require_positive("context", recipe.context);
@@ -43,7 +66,8 @@ void validate(const Recipe& recipe, std::size_t vocabulary) {
   require_positive("batch-grain", recipe.batch_grain);
   require_positive("feature-grain", recipe.feature_grain);
   require_positive("vocab-grain", recipe.vocab_grain);
-  if (!std::isfinite(recipe.lr) || recipe.lr <= 0) {
+  const auto lr = static_cast<float>(recipe.lr);
+  if (!std::isfinite(lr) || lr <= 0) {
     throw UsageError("lr is " + std::to_string(recipe.lr), "give --lr a positive number");
   }
   if (!std::isfinite(recipe.init_scale) || recipe.init_scale <= 0) {

@@ -35,6 +35,10 @@ struct Width {
     require(output == input, block.name + " does not give the width it takes");
     return output;
   }
+  template <typename Kind>
+  std::size_t operator()(const Kind&) const {
+    throw std::invalid_argument("not yet");
+  }
 
  private:
   const ParameterSpec& used(std::size_t place) const { return model.parameters[block.uses[place]]; }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <stdexcept>
 #include <tuple>
 #include <utility>
 #include <variant>
@@ -106,6 +107,16 @@ class Block {
              a_.sum(dh),                                                           // (F)
              a_.outer(h, dy),                                                      // (F, W)
              a_.sum(dy)}};                                                         // (W)
+  }
+
+  template <typename Kind>
+  Rows forward(const Kind&, const Rows& /*x*/, Rows& /*saved*/) {
+    throw std::invalid_argument("not yet");
+  }
+  template <typename Kind>
+  Gradients backward(const Kind&, const Rows& /*x*/, const Rows& /*y*/, const Rows& /*saved*/,
+                     const Rows& /*dy*/, Then) {
+    throw std::invalid_argument("not yet");
   }
 
   A& a_;

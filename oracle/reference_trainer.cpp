@@ -96,10 +96,10 @@ void train_reference(const TrainingRun& run, const ElementaryFunctions& function
     if (auto* const boundaries = run.observer.boundaries()) {
       show_boundaries(step, batch, *boundaries);
     }
-    if (!std::isfinite(step.loss)) throw TrainingDiverged(s, step.loss);
+    if (!std::isfinite(step.loss)) throw TrainingDiverged(s, "loss", step.loss);
     const std::vector<ShardView> views = views_of(&step.gradients);
     run.observer.step({.step = s, .loss = step.loss, .shards = views});
-    values = reference_update(step, run.recipe.lr);
+    values = reference_update(step, static_cast<float>(run.recipe.lr));
   }
   const std::vector<ShardView> views = views_of(nullptr);
   run.observer.finished({.step = run.recipe.steps, .shards = views});

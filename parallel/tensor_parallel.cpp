@@ -1,6 +1,7 @@
 #include "parallel/tensor_parallel.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 namespace meshparity {
@@ -39,6 +40,10 @@ class SharedSum final : public FeatureSum {
     reducer_.begin_all_reduce(sum_, shares_);  // partial
   }
 
+  void row_sums(std::span<const float> /*values*/, std::span<float> /*sums*/) override {
+    throw std::logic_error("not yet");
+  }
+
   void finish() override {
     reducer_.finish_all_reduce(sum_);  // replicated
     std::ranges::copy(sum_.total(), output_.begin());
@@ -68,6 +73,17 @@ Range TensorParallelGroup::share(std::size_t features, std::size_t grain) const 
 std::unique_ptr<FeatureSum> TensorParallelGroup::sum_over(std::size_t features, std::size_t grain,
                                                           std::size_t most_elements) {
   return std::make_unique<SharedSum>(features, grain, most_elements, tp_, reduction_);
+}
+
+std::unique_ptr<FeatureRows> TensorParallelGroup::rows_of(std::size_t /*features*/,
+                                                          std::size_t /*grain*/,
+                                                          std::size_t /*most_rows*/,
+                                                          std::size_t /*width*/) {
+  throw std::logic_error("not yet");
+}
+
+void TensorParallelGroup::maximum(std::span<float> /*values*/) {
+  throw std::logic_error("not yet");
 }
 
 }  // namespace meshparity

@@ -30,9 +30,9 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   // Who adds up which leaves.
   const BatchSource batches(recipe, run.corpus);
   const Range all_leaves = batches.all_leaves();
-  const std::vector<Range> rank_leaves = shares_of(all_leaves, dp.size());
+  const std::vector<Range> rank_leaves = batches.shares_of(all_leaves, dp.size());
   const Range my_leaves = rank_leaves[dp.rank()];
-  const std::vector<Range> microbatches = shares_of(my_leaves, how.microbatches);
+  const std::vector<Range> microbatches = batches.shares_of(my_leaves, how.microbatches);
   const std::size_t most_samples = batches.most_samples(microbatches);
   const std::size_t most_rows = most_samples * batches.positions();
 

@@ -33,8 +33,8 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Range all_leaves = batches.all_leaves();
   std::vector<std::vector<Range>> microbatches;  // [microbatch][rank]
   std::size_t most_samples = 0;
-  for (const Range microbatch : shares_of(all_leaves, how.microbatches)) {
-    microbatches.push_back(shares_of(microbatch, fsdp.size()));
+  for (const Range microbatch : batches.shares_of(all_leaves, how.microbatches)) {
+    microbatches.push_back(batches.shares_of(microbatch, fsdp.size()));
     most_samples = std::max(most_samples, batches.most_samples(microbatches.back()));
   }
   const std::size_t most_rows = most_samples * batches.positions();

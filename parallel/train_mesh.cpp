@@ -34,10 +34,10 @@ namespace {
 struct LeafShares {
   LeafShares(const BatchSource& batches, const Parallelism& how, const MeshCoordinates& at)
       : all(batches.all_leaves()),
-        replicas(shares_of(all, how.mesh[Axis::dp])),
+        replicas(batches.shares_of(all, how.mesh[Axis::dp])),
         mine(replicas[at[Axis::dp]]) {
-    for (const Range microbatch : shares_of(mine, how.microbatches)) {
-      microbatches.push_back(shares_of(microbatch, how.mesh[Axis::fsdp]));
+    for (const Range microbatch : batches.shares_of(mine, how.microbatches)) {
+      microbatches.push_back(batches.shares_of(microbatch, how.mesh[Axis::fsdp]));
       most_samples = std::max(most_samples, batches.most_samples(microbatches.back()));
     }
   }

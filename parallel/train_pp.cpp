@@ -30,7 +30,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Range my_blocks = share_of(run.model.blocks.size(), pp.size(), pp.rank());
   const BatchSource batches(recipe, run.corpus);
   const Range all_leaves = batches.all_leaves();
-  const std::vector<Range> microbatches = shares_of(all_leaves, how.microbatches);
+  const std::vector<Range> microbatches = batches.shares_of(all_leaves, how.microbatches);
   const std::size_t most_samples = batches.most_samples(microbatches);
 
   AloneGroup alone;

@@ -35,7 +35,7 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   const BatchSource batches(recipe, run.corpus);
   const Range all_leaves = batches.all_leaves();
-  const std::vector<Range> microbatches = shares_of(all_leaves, how.microbatches);
+  const std::vector<Range> microbatches = batches.shares_of(all_leaves, how.microbatches);
   const std::size_t most_samples = batches.most_samples(microbatches);
   const std::size_t most_rows = most_samples * batches.positions();
 

@@ -33,7 +33,9 @@ RecipeField whole(std::string_view key, std::string_view help) {
 template <auto Member>
 RecipeField decimal(std::string_view key, std::string_view help) {
   return {key, help, [](const Recipe& recipe) { return decimal_text(recipe.*Member); },
-          [](Recipe& recipe, std::string_view text) { recipe.*Member = parse_decimal(text); }};
+          [](Recipe& recipe, std::string_view text) {
+            recipe.*Member = parse_decimal<std::remove_reference_t<decltype(recipe.*Member)>>(text);
+          }};
 }
 
 std::string known_keys() {

@@ -26,4 +26,15 @@ float portable_tanh(float x);
 /// bit; +-1 from |x| = 3.92 on.
 float portable_erf(float x);
 
+/// GELU in its tanh form (Hendrycks and Gimpel, arXiv:1606.08415), and its derivative: from
+/// x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3), in binary64, rounded once.
+float portable_gelu(float x);
+float portable_gelu_derivative(float x);
+
+/// cos(pi q) for q in [0, 1], in binary64: for schedules.
+double portable_cos_pi(double q);
+
+/// The value that a standard normal variable is below with probability u in (0, 1), in binary64.
+double normal_quantile(double u);
+
 }  // namespace meshparity

@@ -50,7 +50,7 @@ TEST(Recipe, DefaultsAreThoseOfTheCharacterModel) {
   EXPECT_EQ(recipe.hidden, 64U);
   EXPECT_EQ(recipe.layers, 1U);
   EXPECT_EQ(recipe.batch, 32U);
-  EXPECT_EQ(recipe.lr, 0.1F);
+  EXPECT_EQ(recipe.lr, 0.1);
   EXPECT_EQ(recipe.steps, 25000U);
   EXPECT_EQ(recipe.init_scale, 1.0F);
   EXPECT_NO_THROW(validate(recipe, kVocabulary));

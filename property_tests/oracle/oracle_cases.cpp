@@ -122,7 +122,7 @@ Recipe random_recipe(std::size_t largest) {
   recipe.feature_grain = size();
   recipe.vocab_grain = size();
   recipe.seed = *rc::gen::arbitrary<std::uint32_t>();
-  recipe.lr = *rc::gen::element(0.1F, 1.0F, 0.003F);
+  recipe.lr = *rc::gen::element(0.1, 1.0, 0.003);
   return recipe;
 }
 
@@ -190,7 +190,7 @@ OracleStep oracle_of(const StepCase& drawn, SumOrder order) {
 ComputedStep literal_step(const StepCase& drawn, const ElementaryFunctions& functions) {
   ComputedStep result{reference_step(drawn.model, drawn.values, drawn.whole_batch(), functions),
                       {}};
-  result.updated = reference_update(result.step, drawn.recipe.lr);
+  result.updated = reference_update(result.step, static_cast<float>(drawn.recipe.lr));
   return result;
 }
 
@@ -221,7 +221,7 @@ std::string outside(const StepCase& drawn, const ComputedStep& actual, Judgement
   const MicroBatch batch = drawn.whole_batch();
   const StepUnderTest test{drawn.model, batch, actual.step, step, order};
   Judgement judgement = judge_end_to_end(test);
-  judgement.add(judge_update(test, actual.updated, drawn.recipe.lr));
+  judgement.add(judge_update(test, actual.updated, static_cast<float>(drawn.recipe.lr)));
   if (!actual.step.boundary_values.empty()) judgement.add(judge_blocks(test));
   worst.add(judgement);
   return judgement.first_difference.value_or("");

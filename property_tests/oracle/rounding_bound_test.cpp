@@ -175,7 +175,8 @@ NaiveStep naive_step(const Recipe& recipe, const Lists& parameters, const Batch&
   step.updated = parameters;
   for (std::size_t p = 0; p < parameters.size(); ++p) {
     for (std::size_t i = 0; i < parameters[p].size(); ++i) {
-      step.updated[p][i] = std::fma(-recipe.lr, step.gradients[p][i], parameters[p][i]);
+      step.updated[p][i] =
+          std::fma(-static_cast<float>(recipe.lr), step.gradients[p][i], parameters[p][i]);
     }
   }
   return step;
@@ -336,8 +337,9 @@ TEST_F(BoundTeeth, AnUpdateLostOrUphill) {
     EXPECT_NE(judged(lost).find("step 0, param/" + spec.name), std::string::npos);
     ComputedStep uphill = right_;
     for (std::size_t i = 0; i < spec.size(); ++i) {
-      uphill.updated.at(spec.name)[i] = drawn_.values.at(spec.name)[i] +
-                                        drawn_.recipe.lr * right_.step.gradients.at(spec.name)[i];
+      uphill.updated.at(spec.name)[i] =
+          drawn_.values.at(spec.name)[i] +
+          static_cast<float>(drawn_.recipe.lr) * right_.step.gradients.at(spec.name)[i];
     }
     EXPECT_NE(judged(uphill).find("step 0, param/" + spec.name), std::string::npos);
   }

@@ -34,7 +34,7 @@ std::optional<std::string> judge(const Question& question, const Recording& run,
   // An update is one rounding, always close to its bound: it is judged, but says little.
   const FloatTensors& updated =
       number + 1 < run.steps.size() ? run.steps[number + 1].values : run.final_values;
-  judgement.add(judge_update(test, updated, question.recipe.lr));
+  judgement.add(judge_update(test, updated, static_cast<float>(question.recipe.lr)));
   return judgement.first_difference;
 }
 

@@ -67,7 +67,7 @@ class OracleObserver final : public StepObserver {
     return {.model = model_, .batch = batch_, .step = recording_.steps[number_], .number = number_};
   }
   void judge_last_update(const FloatTensors& updated) {
-    const Judgement update = judge_update(under_test(), updated, recipe_.lr);
+    const Judgement update = judge_update(under_test(), updated, static_cast<float>(recipe_.lr));
     if (const auto* const worst = update.worst()) {
       verdict_.worst_update_ratio = std::max(verdict_.worst_update_ratio, worst->second);
     }

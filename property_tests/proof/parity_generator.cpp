@@ -68,7 +68,7 @@ Recipe draw_mlp(std::size_t layers) {
   recipe.vocab_grain = in(1, 20);
   recipe.steps = in(3, 4);
   recipe.seed = in(0, 1U << 20);
-  recipe.lr = one_of<float>({0.125F, 0.1F, 0.7F});
+  recipe.lr = one_of<double>({0.125, 0.1, 0.7});
   recipe.init_scale = one_of<float>({1.0F, 3.0F, 8.0F});
   return recipe;
 }

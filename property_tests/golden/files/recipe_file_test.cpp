@@ -92,7 +92,7 @@ TEST(RecipeFile, HasCanonicalText) {
 TEST(RecipeFile, CommentsAndSpacesDoNotMatter) {
   const Recipe recipe =
       parsed("# a recipe\n\n  lr=1e-3  # small\n\thidden =\t7\r\ndata = a b.txt\n");
-  EXPECT_EQ(recipe.lr, 1e-3F);
+  EXPECT_EQ(recipe.lr, 1e-3);
   EXPECT_EQ(recipe.hidden, 7U);
   EXPECT_EQ(recipe.data, "a b.txt");
   EXPECT_EQ(recipe.context, Recipe().context) << "what is not named stays";
@@ -195,10 +195,10 @@ TEST(RecipeFile, AHexadecimalFloatHasOneSpelling) {
 
 TEST(RecipeFile, DecimalsRoundOnce) {
   // Halfway between two floats but for the last digit: a detour through binary64 would round twice.
-  EXPECT_EQ(parse_decimal("1.00000017881393432617187499"), 1.00000011920928955078125F);
-  EXPECT_EQ(parse_decimal("1e-45"), std::numeric_limits<float>::denorm_min());
-  EXPECT_EQ(parse_decimal("3.4028235e38"), std::numeric_limits<float>::max());
-  EXPECT_EQ(parse_decimal("0e5"), 0.0F);
+  EXPECT_EQ(parse_decimal<float>("1.00000017881393432617187499"), 1.00000011920928955078125F);
+  EXPECT_EQ(parse_decimal<float>("1e-45"), std::numeric_limits<float>::denorm_min());
+  EXPECT_EQ(parse_decimal<float>("3.4028235e38"), std::numeric_limits<float>::max());
+  EXPECT_EQ(parse_decimal<float>("0e5"), 0.0F);
 }
 
 }  // namespace

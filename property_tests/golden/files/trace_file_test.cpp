@@ -196,7 +196,7 @@ TEST(TraceFile, TheFirstDifferenceIsNamed) {
     return difference(trace, other);
   };
   EXPECT_EQ(changed([](Trace& t) { t.header.contract = 2; }), "header, contract: 1 against 2");
-  EXPECT_EQ(changed([](Trace& t) { t.header.recipe.lr = 0.2F; }),
+  EXPECT_EQ(changed([](Trace& t) { t.header.recipe.lr = 0.2; }),
             "header, recipe.lr: 0.1 against 0.2");
   EXPECT_EQ(changed([](Trace& t) { t.header.native = true; }),
             "header, reduction: canonical against native");

@@ -1,0 +1,12 @@
+#include <stdexcept>
+
+#include "model/block.h"
+
+namespace meshparity {
+
+std::unique_ptr<Block> make_block(const GeluFeedForwardSpec& /*spec*/,
+                                  const BlockContext& /*context*/) {
+  throw std::logic_error("not yet");
+}
+
+}  // namespace meshparity

@@ -1,0 +1,11 @@
+#include <stdexcept>
+
+#include "model/block.h"
+
+namespace meshparity {
+
+std::unique_ptr<Block> make_block(const LogitsSpec& /*spec*/, const BlockContext& /*context*/) {
+  throw std::logic_error("not yet");
+}
+
+}  // namespace meshparity

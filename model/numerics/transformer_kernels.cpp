@@ -1,0 +1,3 @@
+#include "model/numerics/transformer_kernels.h"
+
+namespace meshparity {}  // namespace meshparity
