@@ -46,8 +46,8 @@ struct LayerNormTask {
   std::size_t rows;
   std::size_t columns;
   float epsilon;
-  float* mean;
-  float* inverse_deviation;
+  const float* mean;               ///< (rows), of every kernel but layer_norm
+  const float* inverse_deviation;  ///< likewise
 };
 
 /// The numbers that decide what is dropped; see Dropout. Not active: probability 0.
@@ -122,7 +122,8 @@ struct KernelTable {
   void (*sgd_update)(std::size_t size, const float* gradient, float clip, float lr, float* values);
   std::uint64_t (*digest)(std::size_t size, const float* values, std::uint64_t coordinate);
 
-  void (*layer_norm)(const LayerNormTask& task, float* output);
+  void (*layer_norm)(const LayerNormTask& task, float* mean, float* inverse_deviation,
+                     float* output);
   void (*layer_norm_again)(const LayerNormTask& task, float* output);
   void (*layer_norm_backward)(const LayerNormTask& task, const float* output_gradient,
                               float* input_gradient);

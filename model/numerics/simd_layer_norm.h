@@ -13,35 +13,36 @@ namespace {
 
 /// One row of `output`, given the row's moments.
 [[gnu::always_inline]] inline void normalize_row(const LayerNormTask& task, std::size_t row,
+                                                 float mean, float inverse_deviation,
                                                  float* output) {
   const float* const x = task.input + row * task.columns;
   float* const y = output + row * task.columns;
-  const float mean = task.mean[row];
-  const float inverse_deviation = task.inverse_deviation[row];
   for_each_vector(task.columns, [&](std::size_t c, auto lanes) {
     const Vector n = (lanes.load(x + c) - mean) * inverse_deviation;
     lanes.store(y + c, n * lanes.load(task.gain + c) + lanes.load(task.bias + c));
   });
 }
 
-void layer_norm(const LayerNormTask& task, float* output) {
+void layer_norm(const LayerNormTask& task, float* mean, float* inverse_deviation, float* output) {
   const float per_column = 1.0F / static_cast<float>(task.columns);
   for (std::size_t row = 0; row < task.rows; ++row) {
     const float* const x = task.input + row * task.columns;
-    const float mean = sum_of_leaf(task.columns, x) * per_column;
+    const float of_row = sum_of_leaf(task.columns, x) * per_column;
     const float squares = leaf_of_row(task.columns, [&](Vector sum, std::size_t c, auto lanes) {
-      const Vector d = lanes.load(x + c) - mean;
+      const Vector d = lanes.load(x + c) - of_row;
       return fma(d, d, sum);
     });
     const Vector variance = broadcast(squares * per_column + task.epsilon);
-    task.mean[row] = mean;
-    task.inverse_deviation[row] = 1.0F / square_root(variance)[0];
-    normalize_row(task, row, output);
+    mean[row] = of_row;
+    inverse_deviation[row] = 1.0F / square_root(variance)[0];
+    normalize_row(task, row, mean[row], inverse_deviation[row], output);
   }
 }
 
 void layer_norm_again(const LayerNormTask& task, float* output) {
-  for (std::size_t row = 0; row < task.rows; ++row) normalize_row(task, row, output);
+  for (std::size_t row = 0; row < task.rows; ++row) {
+    normalize_row(task, row, task.mean[row], task.inverse_deviation[row], output);
+  }
 }
 
 void layer_norm_backward(const LayerNormTask& task, const float* output_gradient,
