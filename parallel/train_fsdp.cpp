@@ -41,7 +41,7 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   AloneGroup alone;
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, most_rows, alone);
-  const Head head(run.model.head);
+  Head head(run.model.head, most_rows, alone);
   ShardedBlocks sharded(blocks, run.initial, all_leaves.end, microbatches, all_leaves, fsdp,
                         how.reduction);
   GradientSums& gradients = sharded.owned_gradients();  // sharded
@@ -52,8 +52,9 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
   Pass pass(blocks, batches, most_samples, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, all_values(sharded.owned()));
+  Optimizer optimizer(recipe, sharded.owned().shards(), all_values(sharded.owned()));
   std::vector<ShardView> owned = sharded.owned().views();
+  optimizer.show_state(owned);
   const auto gather = [&](std::size_t block) { return sharded.gather(block); };
 
   for (std::size_t step = 0; step < recipe.steps; ++step) {
@@ -75,9 +76,11 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     const float loss = losses.total()[0] * batches.inverse_targets(step);
 
     for (std::size_t p = 0; p < owned.size(); ++p) owned[p].gradient = gradients.add_uses(p);
-    observe_step(run.observer, {.step = step, .loss = loss, .shards = owned}, world);
+    const double norm = observe_step(run.observer, {.step = step, .loss = loss, .shards = owned},
+                                     world, optimizer.needs_norm());
 
     // The update is element by element, so an owner needs nobody else.
+    optimizer.start_step(step, norm);
     optimizer.update(owned);
   }
   observe_end(run.observer, recipe.steps, owned);

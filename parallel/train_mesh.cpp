@@ -106,10 +106,11 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   PipelineStage stage(blocks, batches, shares.most_samples, run.observer.boundaries(), how.schedule,
                       how.microbatches, groups[Axis::pp]);
   TiedParameters tied(run.model, blocks, replicas.owned_parts(), groups[Axis::pp]);
-  const Head head(run.model.head);
+  Head head(run.model.head, shares.most_samples * batches.positions(), tp);
   MeshLosses losses(shares, groups, how.reduction);
-  Optimizer optimizer(recipe, replicas.owned_values());
+  Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values());
   std::vector<ShardView> owned = replicas.owned_views();
+  optimizer.show_state(owned);
   const std::vector<ShardView> copies = replicas.copies();
   count_copies_once(owned, blocks, at, &tied);
   const auto gather = [&](std::size_t b) { return sharded.gather(b); };
@@ -144,8 +145,10 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     float loss = stage.is_last() ? losses.reduce() * batches.inverse_targets(step) : 0.0F;
     groups[Axis::pp].broadcast({&loss, 1}, stages - 1);
     tied.add_uses(gradients, owned);
-    observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
-                 world);
+    const double norm =
+        observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
+                     world, optimizer.needs_norm());
+    optimizer.start_step(step, norm);
     for (std::size_t p = 0; p < owned.size(); ++p) {
       optimizer.update(p, owned[p].gradient);
       replicas.begin_all_gather(p);

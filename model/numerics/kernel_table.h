@@ -54,7 +54,7 @@ struct KernelTable {
   float (*row_sum)(std::size_t size, const float* values, std::size_t grain);
   void (*softmax)(const SoftmaxTask& task);
   void (*scale)(std::size_t size, const float* values, float factor, float* output);
-  void (*sgd_update)(std::size_t size, const float* gradient, float lr, float* values);
+  void (*sgd_update)(std::size_t size, const float* gradient, float clip, float lr, float* values);
   std::uint64_t (*digest)(std::size_t size, const float* values, std::uint64_t coordinate);
 };
 

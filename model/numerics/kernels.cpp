@@ -138,9 +138,9 @@ void scale(std::span<const float> values, float factor, std::span<float> output)
   kernel_table().scale(values.size(), values.data(), factor, output.data());
 }
 
-void sgd_update(std::span<const float> gradient, float lr, std::span<float> values) {
+void sgd_update(std::span<const float> gradient, float clip, float lr, std::span<float> values) {
   require(gradient.size() == values.size(), "sgd_update");
-  kernel_table().sgd_update(values.size(), gradient.data(), lr, values.data());
+  kernel_table().sgd_update(values.size(), gradient.data(), clip, lr, values.data());
 }
 
 std::uint64_t digest(std::span<const float> values, std::uint64_t first_coordinate) {

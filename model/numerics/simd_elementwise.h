@@ -156,10 +156,11 @@ void scale(std::size_t size, const float* values, float factor, float* output) {
   });
 }
 
-void sgd_update(std::size_t size, const float* gradient, float lr, float* values) {
+void sgd_update(std::size_t size, const float* gradient, float clip, float lr, float* values) {
   const Vector step = broadcast(-lr);
   for_each_vector(size, [&](std::size_t i, auto lanes) {
-    lanes.store(values + i, fma(step, lanes.load(gradient + i), lanes.load(values + i)));
+    // With a factor of 1 the product is the gradient itself.
+    lanes.store(values + i, fma(step, clip * lanes.load(gradient + i), lanes.load(values + i)));
   });
 }
 
