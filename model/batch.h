@@ -11,9 +11,6 @@
 
 namespace meshparity {
 
-/// The target of a row that has none (padding): it adds nothing to the loss.
-inline constexpr Token kNoTarget = -1;
-
 /// How the rows of a batch are cut into the leaves of every sum over them. A row is a position of a
 /// sample. Leaves hold whole samples; or each sample has `parts` leaves, whole positions, so that
 /// positions can be shared out too.
@@ -31,13 +28,13 @@ struct RowLeaves {
   Range samples_of(Range leaves, std::size_t sample_total) const;
   /// The rows of leaf `leaf` among the rows of `sample_total` samples; a late part may be empty.
   Range rows_of(std::size_t leaf, std::size_t sample_total) const;
-  /// Most rows of a leaf.
+  /// Most rows of a leaf of a whole sample.
   std::size_t grain() const;
   /// Positions of a sample's leaf.
   std::size_t part() const { return leaf_count(whole_sequence(), parts); }
   std::size_t whole_sequence() const { return sequence == 0 ? positions : sequence; }
   /// True if all leaves but the batch's last have that many rows.
-  bool even() const { return parts == 1 || positions % parts == 0; }
+  bool even() const { return parts == 1 || positions == part() * parts; }
 };
 
 /// The samples that go through the blocks together: a range of whole leaves of the global batch,
@@ -63,7 +60,8 @@ struct Batch {
   std::vector<Token> targets;  ///< (rows)
 };
 
-/// Where microbatches come from: a recipe's draws from a corpus. Both must outlive it.
+/// Where microbatches come from: a recipe's draws from a corpus. Both must outlive it. A sample is
+/// a pure function of (recipe, corpus, step, slot), whoever draws it.
 class BatchSource {
  public:
   BatchSource(const Recipe& recipe, const Corpus& corpus);
@@ -77,17 +75,22 @@ class BatchSource {
   std::vector<Range> shares_of(Range leaves, std::size_t parts) const;
   std::size_t positions() const { return leaves_.positions; }
 
-  /// The factor of the one mean: 1 / (targets of the global batch of `step`), rounded once.
+  /// The factor of the one mean in training: 1 / (targets of the global batch of `step`), rounded
+  /// once; +0 if there are none.
   float inverse_targets(std::uint64_t step) const;
 
   /// Memory for up to `samples` samples.
   Batch room_for(std::size_t samples) const;
   /// Slots [slots.begin, slots.end) of the global batch of `step`, in `room`.
   MicroBatch draw(Corpus::Split split, std::uint64_t step, Range slots, Batch& room) const;
-  /// A sample of these tokens, without targets.
+  /// Samples [samples.begin, samples.end) of a whole split, one after the other.
+  MicroBatch consecutive(Corpus::Split split, Range samples, Batch& room) const;
+  /// A sample of these tokens, at most those of a whole one, without targets.
   MicroBatch prompt(std::span<const Token> tokens, Batch& room) const;
 
  private:
+  MicroBatch batch_in(Batch& room, Range slots) const;
+
   const Recipe& recipe_;
   const Corpus& corpus_;
   RowLeaves leaves_;

@@ -43,7 +43,8 @@ struct Recipe {
   std::string validation_data;  ///< of token files: the ones to validate on
   DataForm form = DataForm::lines;
   DataOrder order = DataOrder::random;
-  bool all_bytes = false;  ///< the vocabulary of a text: all 256 bytes, or those that occur
+  bool all_bytes = false;          ///< the vocabulary of a text: all 256 bytes, or those that occur
+  std::size_t vocabulary = 50257;  ///< of token files; of other forms it is known
 
   // The MLP's shape.
   std::size_t context = 16;    ///< tokens the model sees
@@ -92,8 +93,14 @@ std::size_t positions_of(const Recipe& recipe);
 /// A recipe of a model, with nothing said.
 Recipe default_recipe(ModelKind model);
 
-/// Throws UsageError, naming the value, if a size is zero, a number is not finite, or the model of
-/// this recipe with `vocabulary` tokens would overflow memory sizes.
+/// Throws UsageError, naming the value, if a size is zero or does not fit the others, a number is
+/// not finite or out of its range, or the model of this recipe with `vocabulary` tokens would
+/// overflow memory sizes or the coordinates of its random numbers.
 void validate(const Recipe& recipe, std::size_t vocabulary);
+
+/// Bytes that training holds at least, on all ranks together: parameters, gradients, the
+/// optimizer's state, and what passes between the blocks and out of them for one of `microbatches`.
+/// Of a valid recipe.
+double least_bytes(const Recipe& recipe, std::size_t vocabulary, std::size_t microbatches);
 
 }  // namespace meshparity

@@ -53,12 +53,16 @@ TEST_F(CorpusFile, IsReadAsItIs) {
   write(text);
   const Corpus from_file = read(path());
   const Corpus direct(text, 3);
-  ASSERT_EQ(from_file.rows(Split::training), direct.rows(Split::training));
+  ASSERT_EQ(from_file.samples(Split::training), direct.samples(Split::training));
   ASSERT_EQ(from_file.vocabulary(), direct.vocabulary());
-  for (std::size_t r = 0; r < direct.rows(Split::training); ++r) {
+  for (std::size_t r = 0; r < direct.samples(Split::training); ++r) {
     std::vector<Token> tokens(3);
     std::vector<Token> expected(3);
-    EXPECT_EQ(from_file.row(Split::training, r, tokens), direct.row(Split::training, r, expected));
+    Token target = -1;
+    Token expected_target = -2;
+    from_file.sample(Split::training, r, tokens, {&target, 1});
+    direct.sample(Split::training, r, expected, {&expected_target, 1});
+    EXPECT_EQ(target, expected_target);
     EXPECT_EQ(tokens, expected);
   }
 }
