@@ -76,6 +76,7 @@ class BatchSource {
   /// Nearly equal runs of a range of leaves, of whole samples each.
   std::vector<Range> shares_of(Range leaves, std::size_t parts) const;
   std::size_t positions() const { return leaves_.positions; }
+  const RowLeaves& row_leaves() const { return leaves_; }
 
   /// The factor of the one mean: 1 / (targets of the global batch of `step`), rounded once.
   float inverse_targets(std::uint64_t step) const;
