@@ -19,7 +19,7 @@ class Logits final : public Block {
         tokens_(context.group.share(vocabulary_, spec.vocab_grain)),
         parameters_{{Shard(context.used[kGain]), true},
                     {Shard(context.used[kBias]), true},
-                    {Shard(context.used[kToken], tokens_, {0, width_}), false}},
+                    {Shard(context.used[kToken], tokens_, {0, width_}), false, Pushed::by_node}},
         dn_(context.group.sum_over(vocabulary_, spec.vocab_grain, context.most_rows * width_)),
         n_(context.most_rows * width_) {}
 

@@ -1,6 +1,8 @@
+#include <algorithm>
+
 #include "model/block.h"
-#include "model/embedding.h"
 #include "model/numerics/kernels.h"
+#include "model/scattered_rows.h"
 #include "model/transformer.h"
 
 namespace meshparity {
@@ -16,10 +18,12 @@ class TokenAndPosition final : public Block {
       : spec_(spec),
         width_(context.used[kToken].columns),
         tokens_(context.group.share(context.used[kToken].rows, spec.vocab_grain)),
-        parameters_{{Shard(context.used[kToken], tokens_, {0, width_}), false},
-                    {Shard(context.used[kPosition]), true}},
+        parameters_{{Shard(context.used[kToken], tokens_, {0, width_}), false, Pushed::by_node},
+                    {Shard(context.used[kPosition]), true, Pushed::by_node}},
         vectors_(context.group.rows_of(context.used[kToken].rows, spec.vocab_grain,
                                        context.most_rows, width_)),
+        token_gradient_(context.most_rows, 1, width_, tokens_),
+        position_gradient_(context.most_rows, 1, width_, {0, context.used[kPosition].rows}),
         positions_(context.most_rows) {}
 
   const std::vector<HeldParameter>& parameters() const override { return parameters_; }
@@ -29,8 +33,8 @@ class TokenAndPosition final : public Block {
   void forward(const MicroBatch& batch, ParameterValues parameters,
                std::span<const float> /*input*/, std::span<float> output,
                std::span<float> /*saved*/) override {
-    gather_shared_rows(parameters[kToken], width_, tokens_, batch.tokens, output);  // mine
-    vectors_->exchange(batch.tokens, output);                                       // replicated
+    gather_mine(parameters[kToken], batch.tokens, output);
+    vectors_->exchange(batch.tokens, output);  // each rank its tokens' -> replicated
     for (std::size_t row = 0; row < batch.rows(); ++row) {
       const std::span<float> x = output.subspan(row * width_, width_);
       add(x, parameters[kPosition].subspan(row % batch.leaves.positions * width_, width_), x);
@@ -43,20 +47,33 @@ class TokenAndPosition final : public Block {
                 std::span<const float> /*saved*/, std::span<float> output_gradient,
                 std::span<float> /*input_gradient*/, std::span<PartialSum> gradients) override {
     apply_dropout(dropout_of(spec_.dropout, batch), batch.rows(), output_gradient);
-    push_rows_gradient(batch, batch.tokens, tokens_, output_gradient, gradients[kToken]);
     for (std::size_t row = 0; row < batch.rows(); ++row) {
       positions_[row] = static_cast<Token>(row % batch.leaves.positions);
     }
-    push_rows_gradient(batch, std::span<const Token>(positions_).first(batch.rows()),
-                       parameters_[kPosition].shard.rows, output_gradient, gradients[kPosition]);
+    token_gradient_.push(batch, batch.tokens, output_gradient, gradients[kToken]);  // like token
+    position_gradient_.push(batch, std::span<const Token>(positions_).first(batch.rows()),
+                            output_gradient, gradients[kPosition]);  // replicated
   }
 
  private:
+  /// The vectors of the tokens that are here.
+  void gather_mine(std::span<const float> table, std::span<const Token> tokens,
+                   std::span<float> output) const {
+    for (std::size_t row = 0; row < tokens.size(); ++row) {
+      const auto token = static_cast<std::size_t>(tokens[row]);
+      if (token < tokens_.begin || token >= tokens_.end) continue;
+      std::ranges::copy(table.subspan((token - tokens_.begin) * width_, width_),
+                        output.subspan(row * width_, width_).begin());
+    }
+  }
+
   TokenAndPositionSpec spec_;
   std::size_t width_;
   Range tokens_;
   std::vector<HeldParameter> parameters_;
   std::unique_ptr<FeatureRows> vectors_;
+  ScatteredRows token_gradient_;
+  ScatteredRows position_gradient_;
   std::vector<Token> positions_;  // of each row
 };
 

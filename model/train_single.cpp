@@ -22,7 +22,7 @@ void train_single(const TrainingRun& run) {
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, rows, alone);
   Head head(run.model.head, rows, alone);
   Parameters parameters(blocks, run.initial);
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&all_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, {&all_leaves, 1});
   PartialSum losses(all_leaves.end, all_leaves, 1);
   BoundaryGradients boundary_gradients(blocks, rows);
   Pass pass(blocks, batches, recipe.batch, boundary_gradients, run.observer.boundaries());

@@ -21,7 +21,7 @@ class SharedSum final : public FeatureSum {
         leaves_(leaf_count(features, grain)),
         shares_(shares_of({0, leaves_}, tp.size())),
         mine_(shares_[tp.rank()]),
-        sum_(leaves_, mine_, most_elements),
+        sum_(leaves_, {most_nodes({&mine_, 1}, leaves_, Pushed::by_node), most_elements}),
         reducer_(tp, reduction, leaves_) {
     reducer_.reserve(shares_, most_elements);
   }
@@ -32,15 +32,9 @@ class SharedSum final : public FeatureSum {
     output_ = output;
     epilogue_ = epilogue;
     sum_.start(mine_, left.rows * right.columns);
-    const std::size_t first = terms_of(mine_, grain_, features_).begin;
-    for (Range rest = mine_; !rest.empty();) {
-      const Range node = first_node_of(rest, leaves_);
-      const Range terms = terms_of(node, grain_, features_);
-      const Range here{terms.begin - first, terms.end - first};
-      canonical_product(left.column_range(here), right.row_range(here), grain_, sum_.next());
-      sum_.push(node.size());
-      rest.begin = node.end;
-    }
+    push_nodes([&](Range here, std::span<float> node) {
+      canonical_product(left.column_range(here), right.row_range(here), grain_, node);
+    });
     reducer_.begin_all_reduce(sum_, shares_);  // partial
   }
 
@@ -51,23 +45,32 @@ class SharedSum final : public FeatureSum {
   }
 
   void row_sums(std::span<const float> values, std::span<float> sums) override {
-    const Range here = terms_of(mine_, grain_, features_);
     sum_.start(mine_, sums.size());
-    for (std::size_t leaf = mine_.begin; leaf < mine_.end; ++leaf) {
-      const Range terms = terms_of({leaf, leaf + 1}, grain_, features_);
-      const std::span<float> leaf_sums = sum_.next();
-      for (std::size_t r = 0; r < sums.size(); ++r) {
-        const auto row = values.subspan(r * here.size(), here.size());
-        leaf_sums[r] =
-            canonical_row_sum(row.subspan(terms.begin - here.begin, terms.size()), grain_);
+    const std::size_t width = terms_of(mine_, grain_, features_).size();
+    push_nodes([&](Range here, std::span<float> node) {
+      for (std::size_t r = 0; r < node.size(); ++r) {
+        const auto terms = values.subspan(r * width + here.begin, here.size());
+        node[r] = canonical_row_sum(terms, grain_);
       }
-      sum_.push();
-    }
+    });
     reducer_.all_reduce(sum_, shares_, sum_);  // partial -> replicated
     std::ranges::copy(sum_.total(), sums.begin());
   }
 
  private:
+  /// `form(here, node)` writes the node over `here`, a range of the features of this rank.
+  template <typename Form>
+  void push_nodes(Form form) {
+    const std::size_t first = terms_of(mine_, grain_, features_).begin;
+    for (Range rest = mine_; !rest.empty();) {
+      const Range node = first_node_of(rest, leaves_);
+      const Range terms = terms_of(node, grain_, features_);
+      form({terms.begin - first, terms.end - first}, sum_.next());
+      sum_.push(node.size());
+      rest.begin = node.end;
+    }
+  }
+
   std::size_t features_;
   std::size_t grain_;
   std::size_t leaves_;

@@ -40,7 +40,7 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, most_rows, alone);
   Head head(run.model.head, most_rows, alone);
   Parameters parameters(blocks, run.initial);  // replicated
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&my_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, microbatches);
   Replicas replicas(blocks, parameters, gradients, rank_leaves, dp, how.reduction);
   PartialSum losses(all_leaves.end, my_leaves, 1);
   Reducer loss_reducer(dp, how.reduction, all_leaves.end);

@@ -37,7 +37,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Blocks blocks(run.model, my_blocks, most_samples * batches.positions(), alone);
   Head head(run.model.head, most_samples * batches.positions(), alone);
   Parameters parameters(blocks, run.initial);
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&all_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, microbatches);
   PartialSum losses(all_leaves.end, all_leaves, 1);
   PipelineStage stage(blocks, batches, most_samples, run.observer.boundaries(), how.schedule,
                       how.microbatches, pp);

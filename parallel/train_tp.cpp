@@ -43,7 +43,7 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, most_rows, tp);
   Head head(run.model.head, most_rows, tp);
   Parameters parameters(blocks, run.initial);  // sharded, or replicated where nothing is cut
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&all_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, microbatches);
   PartialSum losses(all_leaves.end, all_leaves, 1);
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
