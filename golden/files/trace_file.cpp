@@ -213,7 +213,9 @@ TraceHeader header_of(const Recipe& recipe, const std::string& corpus_sha256) {
   TraceHeader header;
   header.contract = contract_of(recipe.model);
   header.recipe = recipe;
-  header.recipe.data = std::filesystem::path(recipe.data).filename().string();
+  for (std::string* path : {&header.recipe.data, &header.recipe.validation_data}) {
+    *path = std::filesystem::path(*path).filename().string();
+  }
   header.corpus_sha256 = corpus_sha256;
   return header;
 }

@@ -60,8 +60,7 @@ class Results {
  public:
   Results(const TrainOptions& options, const TrainInputs& inputs, bool is_root)
       : options_(options), inputs_(inputs) {
-    const bool wants_model =
-        !options.save_path.empty() || options.samples > 0 || options.validation_batches > 0;
+    const bool wants_model = !options.save_path.empty() || options.uses_model();
     sinks_.statistics = !options.trace_path.empty();
     if (!options.tensors_path.empty()) {
       if (is_root) {
@@ -156,14 +155,21 @@ void train(const TrainOptions& options, const TrainInputs& inputs, const Paramet
 /// Rank 0: validates and samples from the trained or loaded model.
 void use_model(const TrainOptions& options, const TrainInputs& inputs,
                const ParameterSource& parameters) {
-  if (options.samples == 0 && options.validation_batches == 0) return;
+  if (!options.uses_model()) return;
   const Model model = model_of(inputs.recipe, inputs.corpus->vocabulary());
   Generator generator(inputs.recipe, model, *inputs.corpus, parameters);
-  if (options.validation_batches > 0) {
+  if (options.validates_all) {
+    const Generator::Validation all = generator.validate_all();
+    fmt::print("validation loss {:.4f} ({} targets)\n", all.loss, all.targets);
+  } else if (options.validation_batches > 0) {
     fmt::print("validation loss {:.4f} ({} batches)\n",
                generator.validate(options.validation_batches), options.validation_batches);
   }
-  for (std::uint64_t i = 0; i < options.samples; ++i) fmt::print("{}\n", generator.sample(i));
+  Sampling how{.prompt = inputs.prompt, .temperature = options.temperature, .top_k = options.top_k};
+  const bool documents = inputs.corpus->has_boundary();
+  if (!documents) how.most = options.samples;
+  const std::uint64_t texts = documents || options.samples == 0 ? options.samples : 1;
+  for (std::uint64_t i = 0; i < texts; ++i) fmt::print("{}\n", generator.sample(i, how));
   if (std::fflush(stdout) != 0) throw EnvironmentError("standard output cannot be written");
 }
 

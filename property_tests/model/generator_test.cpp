@@ -119,17 +119,17 @@ RC_GTEST_PROP(Generator, DocumentsEndAndDependOnTheirIndexAlone, ()) {
   Generator other(recipe, model, small_corpus(), parameters);
   const std::size_t most = *from_to(0, 50);
   for (std::uint64_t index = 0; index < 4; ++index) {
-    const std::string document = one.sample(index, most);
+    const std::string document = one.sample(index, {.most = most});
     RC_ASSERT(document.size() <= most);
     for (const char byte : document) {
       RC_ASSERT(std::string("abcdelno").find(byte) != std::string::npos);
     }
-    RC_ASSERT(document == other.sample(index, most));
+    RC_ASSERT(document == other.sample(index, {.most = most}));
   }
   // Another order, and another limit, which only cuts.
-  const std::string first = other.sample(0, most);
-  RC_ASSERT(first == one.sample(0, most));
-  RC_ASSERT(one.sample(0, most / 2) == first.substr(0, most / 2));
+  const std::string first = other.sample(0, {.most = most});
+  RC_ASSERT(first == one.sample(0, {.most = most}));
+  RC_ASSERT(one.sample(0, {.most = most / 2}) == first.substr(0, most / 2));
 }
 
 TEST(Generator, DocumentsOfDifferentIndicesAndSeedsDiffer) {
