@@ -29,7 +29,7 @@ void train_single(const TrainingRun& run) {
   Optimizer optimizer(recipe, all_values(parameters));
   std::vector<ShardView> shards = parameters.views();
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -44,7 +44,7 @@ void train_single(const TrainingRun& run) {
     observe_step(run.observer, step, loss, shards);
     optimizer.update(shards);
   }
-  observe_end(run.observer, recipe.steps, shards);
+  observe_end(run.observer, run.steps(), shards);
 }
 
 }  // namespace meshparity

@@ -56,7 +56,7 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   std::vector<ShardView> owned = sharded.owned().views();
   const auto gather = [&](std::size_t block) { return sharded.gather(block); };
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -80,7 +80,7 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     // The update is element by element, so an owner needs nobody else.
     optimizer.update(owned);
   }
-  observe_end(run.observer, recipe.steps, owned);
+  observe_end(run.observer, run.steps(), owned);
 }
 
 }  // namespace meshparity

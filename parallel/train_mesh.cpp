@@ -114,7 +114,7 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   count_copies_once(owned, blocks, at, &tied);
   const auto gather = [&](std::size_t b) { return sharded.gather(b); };
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(shares.mine);
     losses.start();
     for (const PipelineAction action : stage.schedule()) {
@@ -152,7 +152,7 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     }
     replicas.finish_all_gather();
   }
-  observe_end(run.observer, recipe.steps, owned, copies);
+  observe_end(run.observer, run.steps(), owned, copies);
 }
 
 }  // namespace meshparity

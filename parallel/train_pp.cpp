@@ -46,7 +46,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   std::vector<ShardView> shards = parameters.views();
   count_copies_once(shards, blocks, groups.at, &tied);
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -75,7 +75,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     observe_step(run.observer, {.step = step, .loss = loss, .shards = shards}, world);
     optimizer.update(shards);
   }
-  observe_end(run.observer, recipe.steps, shards);
+  observe_end(run.observer, run.steps(), shards);
 }
 
 }  // namespace meshparity

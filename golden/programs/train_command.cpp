@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -55,6 +56,11 @@ void writing(Write write) {
   }
 }
 
+/// Steps that are taken: a run may stop before its recipe's end.
+std::size_t steps_of(const TrainOptions& options, const Recipe& recipe) {
+  return std::min(recipe.steps, options.stop_after.value_or(recipe.steps));
+}
+
 /// What rank 0 writes down while a training run goes on.
 class Results {
  public:
@@ -74,7 +80,7 @@ class Results {
     }
     if (!is_root) return;
     if (sinks_.statistics) begin_trace();
-    if (!options.quiet) progress_ = std::make_unique<Progress>(inputs.recipe.steps);
+    if (!options.quiet) progress_ = std::make_unique<Progress>(steps_of(options, inputs.recipe));
     sinks_.step = [this](const TraceStep& step) { on_step(step); };
     sinks_.end = [this](const TraceEnd& end) {
       if (trace_) trace_->write(line_of(end));
@@ -141,7 +147,8 @@ class TrainedParameters final : public ParameterSource {
 
 void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
            const Launch& launch, const TrainingSinks& sinks) {
-  const TrainingJob job{inputs.recipe, *inputs.corpus, initial, options.how, options.strategy};
+  const TrainingJob job{inputs.recipe, *inputs.corpus,   initial,
+                        options.how,   options.strategy, steps_of(options, inputs.recipe)};
   const bool plain = options.fits_train_single() && !options.strategy;
   if (runs_on_mpi(options, launch)) {
     train_on(job, sinks, *launch.world());
