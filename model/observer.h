@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -89,6 +91,10 @@ struct TrainingRun {
   const Corpus& corpus;
   const ParameterSource& initial;
   StepObserver& observer;
+  std::size_t stop_after = std::numeric_limits<std::size_t>::max();  ///< steps; no part of a recipe
+
+  /// Steps that are taken.
+  std::size_t steps() const { return std::min(recipe.steps, stop_after); }
 };
 
 }  // namespace meshparity

@@ -30,7 +30,7 @@ void train_single(const TrainingRun& run) {
   std::vector<ShardView> shards = parameters.views();
   optimizer.show_state(shards);
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -46,7 +46,7 @@ void train_single(const TrainingRun& run) {
     optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, recipe.steps, shards);
+  observe_end(run.observer, run.steps(), shards);
 }
 
 }  // namespace meshparity

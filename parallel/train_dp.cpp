@@ -53,7 +53,7 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   optimizer.show_state(owned);
   const std::vector<ShardView> copies = replicas.copies();
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(my_leaves);
     losses.start(my_leaves);
 
@@ -88,7 +88,7 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     }
     replicas.finish_all_gather();
   }
-  observe_end(run.observer, recipe.steps, owned, copies);
+  observe_end(run.observer, run.steps(), owned, copies);
 }
 
 }  // namespace meshparity

@@ -66,7 +66,7 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     return values;
   };
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -99,7 +99,7 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     optimizer.start_step(step, norm);
     optimizer.update(owned);
   }
-  observe_end(run.observer, recipe.steps, owned);
+  observe_end(run.observer, run.steps(), owned);
 }
 
 }  // namespace meshparity

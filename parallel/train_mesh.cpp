@@ -124,7 +124,7 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     return values;
   };
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(shares.mine);
     losses.start();
     for (const PipelineAction action : stage.schedule()) {
@@ -172,7 +172,7 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     }
     replicas.finish_all_gather();
   }
-  observe_end(run.observer, recipe.steps, owned, copies);
+  observe_end(run.observer, run.steps(), owned, copies);
 }
 
 }  // namespace meshparity

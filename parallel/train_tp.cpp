@@ -53,7 +53,7 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   optimizer.show_state(shards);
   count_copies_once(shards, blocks, groups.at);
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -72,7 +72,7 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, recipe.steps, shards);
+  observe_end(run.observer, run.steps(), shards);
 }
 
 }  // namespace meshparity

@@ -51,6 +51,8 @@ std::string read_file(const std::string& path, const std::string& kind) {
   }
   // Block by block: a stream that is copied whole takes a failed read for the end of the file.
   std::string text;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (!error) text.reserve(static_cast<std::size_t>(size));  // growing would take twice as much
   std::array<char, 65536> block{};
   while (file) {
     file.read(block.data(), static_cast<std::streamsize>(block.size()));

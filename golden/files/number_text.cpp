@@ -48,17 +48,20 @@ Number parse_decimal(std::string_view text) {
   reject_common(text);
   Number value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::invalid_argument || end != text.data() + text.size() ||
+      !std::isfinite(value)) {
+    throw UsageError(fmt::format("'{}' is not a decimal number", text),
+                     text.find(',') == std::string_view::npos
+                         ? "give a number such as 0.1 or 1e-3"
+                         : "write a point before the decimals, such as 0.1 or 1e-3");
+  }
   const std::string_view digits = text.substr(0, text.find_first_of("eE"));
   const bool vanished = value == 0 && digits.find_first_of("123456789") != std::string_view::npos;
-  if (error == std::errc::result_out_of_range || (error == std::errc() && vanished)) {
+  if (error == std::errc::result_out_of_range || vanished) {
     const bool single = sizeof(Number) == sizeof(float);
     throw UsageError(
         fmt::format("'{}' does not fit a {}-bit float", text, 8 * sizeof(Number)),
         single ? "give a number between 1e-38 and 3e38" : "give a number between 1e-307 and 1e308");
-  }
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
-    throw UsageError(fmt::format("'{}' is not a decimal number", text),
-                     "give a number such as 0.1 or 1e-3");
   }
   return value;
 }

@@ -122,8 +122,11 @@ bool parse_line(Trace& trace, const Json& json) {
   const bool at_end = expected == trace.header.recipe.steps;
   if (json.is_object() && json.contains("end")) {
     trace.end = parse_end(json);
-    if (!at_end) throw UsageError(fmt::format("the trace ends where step {} should be", expected));
-    if (trace.end.steps != trace.header.recipe.steps) {
+    const bool stopped = previous && trace.end.steps == *previous + 1;  // earlier, as asked
+    if (!at_end && !stopped) {
+      throw UsageError(fmt::format("the trace ends where step {} should be", expected));
+    }
+    if (!stopped && trace.end.steps != trace.header.recipe.steps) {
       throw UsageError(fmt::format("it ends after {} steps, the recipe has {}", trace.end.steps,
                                    trace.header.recipe.steps));
     }
@@ -213,7 +216,9 @@ TraceHeader header_of(const Recipe& recipe, const std::string& corpus_sha256) {
   TraceHeader header;
   header.contract = contract_of(recipe.model);
   header.recipe = recipe;
-  header.recipe.data = std::filesystem::path(recipe.data).filename().string();
+  for (std::string* path : {&header.recipe.data, &header.recipe.validation_data}) {
+    *path = std::filesystem::path(*path).filename().string();
+  }
   header.corpus_sha256 = corpus_sha256;
   return header;
 }

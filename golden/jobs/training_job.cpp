@@ -82,14 +82,15 @@ std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& cor
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
   Observer observer(model, sinks, nullptr);
-  train_single({job.recipe, model, job.corpus, job.initial, observer});
+  train_single({job.recipe, model, job.corpus, job.initial, observer, job.stop_after});
 }
 
 void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world) {
   const Strategy strategy = job.strategy.value_or(strategy_for(job.how.mesh));
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
   Observer observer(model, sinks, &world);
-  entry_of(strategy).train({job.recipe, model, job.corpus, job.initial, observer}, job.how, world);
+  entry_of(strategy).train({job.recipe, model, job.corpus, job.initial, observer, job.stop_after},
+                           job.how, world);
 }
 
 void train_simulated(const TrainingJob& job, const TrainingSinks& sinks, std::uint64_t seed) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +23,7 @@ struct TrainingJob {
   const ParameterSource& initial;
   Parallelism how;
   std::optional<Strategy> strategy = std::nullopt;  ///< none: the one that goes with the mesh
+  std::size_t stop_after = std::numeric_limits<std::size_t>::max();  ///< steps, if it has more
 };
 
 /// Every tensor of a step, whole, in the order of the model's parameters.

@@ -43,7 +43,7 @@ void require_recordable(const std::string& directory) {
 TensorRecorder::TensorRecorder(std::string directory, const Recipe& recipe, const Corpus& corpus)
     : directory_(std::move(directory)),
       recipe_(recipe),
-      corpus_(corpus),
+      batches_(recipe, corpus),
       specs_(parameters_of(recipe, corpus)) {
   std::error_code error;
   std::filesystem::create_directory(directory_, error);
@@ -54,14 +54,17 @@ TensorRecorder::TensorRecorder(std::string directory, const Recipe& recipe, cons
 }
 
 void TensorRecorder::record(const StepTensors& tensors) const {
-  std::vector<Token> tokens(recipe_.batch * recipe_.context);
-  std::vector<Token> targets(recipe_.batch);
-  corpus_.draw(Corpus::Split::training, recipe_.seed, tensors.step, 0, tokens, targets);
+  Batch batch = batches_.room_for(recipe_.batch);
+  batches_.draw(Corpus::Split::training, tensors.step, {0, recipe_.batch}, batch);
+  std::vector<std::size_t> targets_shape{recipe_.batch};
+  if (batches_.positions() > 1) targets_shape.push_back(batches_.positions());
   TensorFile file;
   file.metadata = {{"step", std::to_string(tensors.step)},
                    {"loss", hex_text(static_cast<double>(tensors.loss))}};
-  file.tensors.push_back({"batch.tokens", {recipe_.batch, recipe_.context}, std::move(tokens)});
-  file.tensors.push_back({"batch.targets", {recipe_.batch}, std::move(targets)});
+  file.tensors.push_back({"batch.tokens",
+                          {recipe_.batch, batch.tokens.size() / recipe_.batch},
+                          std::move(batch.tokens)});
+  file.tensors.push_back({"batch.targets", std::move(targets_shape), std::move(batch.targets)});
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     file.tensors.push_back(
         stored_parameter("param/" + specs_[i].name, specs_[i], tensors.parameters[i]));

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "golden/jobs/training_job.h"
+#include "model/batch.h"
 #include "model/corpus.h"
 #include "model/parameter.h"
 #include "model/recipe.h"
@@ -15,7 +16,7 @@ namespace meshparity {
 void require_recordable(const std::string& directory);
 
 /// Writes each step to `<directory>/step-000000.safetensors`: `batch.tokens` (batch, context),
-/// `batch.targets` (batch), then `param/<name>` before the update and `grad/<name>` for every
+/// `batch.targets` (batch; with several targets a sample: batch, positions; -1: none), then `param/<name>` before the update and `grad/<name>` for every
 /// parameter; metadata `step` and `loss` (hexadecimal).
 class TensorRecorder {
  public:
@@ -27,7 +28,7 @@ class TensorRecorder {
  private:
   std::string directory_;
   const Recipe& recipe_;
-  const Corpus& corpus_;
+  BatchSource batches_;
   std::vector<ParameterSpec> specs_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -55,13 +56,17 @@ void writing(Write write) {
   }
 }
 
+/// Steps that are taken: a run may stop before its recipe's end.
+std::size_t steps_of(const TrainOptions& options, const Recipe& recipe) {
+  return std::min(recipe.steps, options.stop_after.value_or(recipe.steps));
+}
+
 /// What rank 0 writes down while a training run goes on.
 class Results {
  public:
   Results(const TrainOptions& options, const TrainInputs& inputs, bool is_root)
       : options_(options), inputs_(inputs) {
-    const bool wants_model =
-        !options.save_path.empty() || options.samples > 0 || options.validation_batches > 0;
+    const bool wants_model = !options.save_path.empty() || options.uses_model();
     sinks_.statistics = !options.trace_path.empty();
     if (!options.tensors_path.empty()) {
       if (is_root) {
@@ -75,7 +80,7 @@ class Results {
     }
     if (!is_root) return;
     if (sinks_.statistics) begin_trace();
-    if (!options.quiet) progress_ = std::make_unique<Progress>(inputs.recipe.steps);
+    if (!options.quiet) progress_ = std::make_unique<Progress>(steps_of(options, inputs.recipe));
     sinks_.step = [this](const TraceStep& step) { on_step(step); };
     sinks_.end = [this](const TraceEnd& end) {
       if (trace_) trace_->write(line_of(end));
@@ -142,7 +147,8 @@ class TrainedParameters final : public ParameterSource {
 
 void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
            const Launch& launch, const TrainingSinks& sinks) {
-  const TrainingJob job{inputs.recipe, *inputs.corpus, initial, options.how, options.strategy};
+  const TrainingJob job{inputs.recipe, *inputs.corpus,   initial,
+                        options.how,   options.strategy, steps_of(options, inputs.recipe)};
   const bool plain = options.fits_train_single() && !options.strategy;
   if (runs_on_mpi(options, launch)) {
     train_on(job, sinks, *launch.world());
@@ -156,14 +162,21 @@ void train(const TrainOptions& options, const TrainInputs& inputs, const Paramet
 /// Rank 0: validates and samples from the trained or loaded model.
 void use_model(const TrainOptions& options, const TrainInputs& inputs,
                const ParameterSource& parameters) {
-  if (options.samples == 0 && options.validation_batches == 0) return;
+  if (!options.uses_model()) return;
   const Model model = model_of(inputs.recipe, inputs.corpus->vocabulary());
   Generator generator(inputs.recipe, model, *inputs.corpus, parameters);
-  if (options.validation_batches > 0) {
+  if (options.validates_all) {
+    const Generator::Validation all = generator.validate_all();
+    fmt::print("validation loss {:.4f} ({} targets)\n", all.loss, all.targets);
+  } else if (options.validation_batches > 0) {
     fmt::print("validation loss {:.4f} ({} batches)\n",
                generator.validate(options.validation_batches), options.validation_batches);
   }
-  for (std::uint64_t i = 0; i < options.samples; ++i) fmt::print("{}\n", generator.sample(i));
+  Sampling how{.prompt = inputs.prompt, .temperature = options.temperature, .top_k = options.top_k};
+  const bool documents = inputs.corpus->has_boundary();
+  if (!documents) how.most = options.samples;
+  const std::uint64_t texts = documents || options.samples == 0 ? options.samples : 1;
+  for (std::uint64_t i = 0; i < texts; ++i) fmt::print("{}\n", generator.sample(i, how));
   if (std::fflush(stdout) != 0) throw EnvironmentError("standard output cannot be written");
 }
 
