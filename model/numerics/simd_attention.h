@@ -184,7 +184,7 @@ void sum_over_keys(const AttentionTask& task, PartRange queries, const float* we
   const std::size_t whole = round_up(size, kLanes);
   for (std::size_t i = size; i < whole; ++i) x[i] = subtracted;
   for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t l = 0; l < kLanes; ++l) x[i + l] = portable_exp_inline(x[i + l] - subtracted);
+    store(x + i, exponential(load(x + i) - subtracted));
   }
 }
 

@@ -3,9 +3,9 @@
 // Kernels that walk over rows and elements, for one instruction set. Only simd_kernels.cpp includes
 // this.
 
-#include "model/numerics/inline_functions.h"
 #include "model/numerics/kernel_table.h"
 #include "model/numerics/simd.h"
+#include "model/numerics/simd_functions.h"
 
 // Compiled once per instruction set: internal linkage keeps the builds apart.
 // NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
@@ -148,18 +148,23 @@ void powers_of_rows(std::size_t rows, std::size_t columns, const float* matrix,
     const float* const z = matrix + r * columns;
     float* const power = powers + r * columns;
     const float of_row = largest[r];
-    for (std::size_t c = 0; c < columns; ++c) power[c] = portable_exp_inline(z[c] - of_row);
+    for_each_vector(columns, [&](std::size_t c, auto lanes) {
+      lanes.store(power + c, exponential(lanes.load(z + c) - of_row));
+    });
   }
 }
 
 void gelu(std::size_t size, const float* values, float* output) {
-  for (std::size_t i = 0; i < size; ++i) output[i] = portable_gelu_inline(values[i]);
+  for_each_vector(size, [&](std::size_t i, auto lanes) {
+    lanes.store(output + i, gelu_of(lanes.load(values + i)));
+  });
 }
 
 void gelu_backward(std::size_t size, const float* values, float* gradient) {
-  for (std::size_t i = 0; i < size; ++i) {
-    gradient[i] = gradient[i] * portable_gelu_derivative_inline(values[i]);
-  }
+  for_each_vector(size, [&](std::size_t i, auto lanes) {
+    const Vector slope = gelu_derivative_of(lanes.load(values + i));
+    lanes.store(gradient + i, lanes.load(gradient + i) * slope);
+  });
 }
 
 void softmax(const SoftmaxTask& task) {
@@ -170,14 +175,8 @@ void softmax(const SoftmaxTask& task) {
     const float largest = largest_of(columns, z);
     task.largest[r] = largest;
     for_each_vector(columns, [&](std::size_t c, auto lanes) {
-      lanes.store(p + c, lanes.load(z + c) - largest);
+      lanes.store(p + c, exponential(lanes.load(z + c) - largest));
     });
-  }
-  // All rows at once: they are short, and the function is long.
-  float* const all = task.probabilities;
-  for (std::size_t i = 0; i < task.rows * columns; ++i) all[i] = portable_exp_inline(all[i]);
-  for (std::size_t r = 0; r < task.rows; ++r) {
-    float* const p = task.probabilities + r * columns;
     const float sum = row_sum(columns, p, task.grain);
     task.log_sum[r] = sum;
     for_each_vector(

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "model/numerics/functions.h"
-#include "model/numerics/isa.h"
 #include "oracle/canonical_reference.h"
 #include "oracle/compare.h"
+#include "property_tests/model/numerics/any_isa.h"
 #include "property_tests/random_values.h"
 
 namespace meshparity {
@@ -27,26 +27,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 float at(const MatrixView& m, std::size_t row, std::size_t column) {
   return m.data[row * m.row_stride + column * m.column_stride];
-}
-
-/// For a while, the kernels of any instruction set that this processor has.
-class AnyIsa {
- public:
-  AnyIsa() {
-    const Isa isa = *rc::gen::elementOf(available_isas());
-    RC_TAG(name_of(isa));
-    use_isa(isa);
-  }
-  ~AnyIsa() { use_isa(before_); }
-  AnyIsa(const AnyIsa&) = delete;
-  AnyIsa& operator=(const AnyIsa&) = delete;
-
- private:
-  Isa before_ = isa_in_use();
-};
-
-void require_same(float actual, float expected) {
-  if (!same_float(actual, expected)) RC_ASSERT(actual == expected);
 }
 
 /// A rows x columns window into a larger matrix of random values.
