@@ -76,7 +76,8 @@ Model residual_model(const Recipe& recipe, std::size_t vocabulary,
 TEST(Parity, ModelsThatUseParametersTwiceOnSimulatedMeshes) {
   std::optional<Strategy> failed;  // from then on RapidCheck shrinks, and only this one is trained
   EXPECT_TRUE(rc::check("a model of residual blocks gives one rank's bits on every mesh", [&] {
-    const std::vector<ParityCase> cases = *parity_cases(Reduction::canonical, kSimulatedRanks);
+    const std::vector<ParityCase> cases =
+        *parity_cases(Reduction::canonical, kSimulatedRanks, ModelKind::mlp);
     const Recipe& recipe = cases.front().recipe;
     std::vector<std::size_t> uses;
     for (std::size_t i = 0; i < recipe.layers; ++i) {

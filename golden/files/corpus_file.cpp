@@ -17,12 +17,6 @@
 namespace meshparity {
 namespace {
 
-Corpus corpus_of(const Recipe& recipe, std::string_view text) {
-  if (recipe.model == ModelKind::mlp) return {text, recipe.context};
-  if (recipe.form == DataForm::lines) return Corpus::documents(text, positions_of(recipe));
-  return Corpus::stream(text, positions_of(recipe), recipe.all_bytes);
-}
-
 std::pair<Corpus, std::string> read_text(const Recipe& recipe) {
   const std::string file = read_file(recipe.data, "corpus");
   if (file.empty()) throw UsageError(fmt::format("corpus '{}' is empty", recipe.data));
@@ -82,6 +76,12 @@ void require_samples(const Recipe& recipe, const Corpus& corpus) {
 }
 
 }  // namespace
+
+Corpus corpus_of(const Recipe& recipe, std::string_view text) {
+  if (recipe.model == ModelKind::mlp) return {text, recipe.context};
+  if (recipe.form == DataForm::lines) return Corpus::documents(text, positions_of(recipe));
+  return Corpus::stream(text, positions_of(recipe), recipe.all_bytes);
+}
 
 std::pair<Corpus, std::string> read_corpus(const Recipe& recipe) {
   const bool tokens = recipe.form == DataForm::tokens;

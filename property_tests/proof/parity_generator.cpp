@@ -131,10 +131,11 @@ SimOptions draw_world(std::size_t ranks) {
 
 }  // namespace
 
-rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks) {
+rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks,
+                                              std::optional<ModelKind> model) {
   return rc::gen::exec([=] {
     // Now and then deep enough for a pipeline of more than ten stages.
-    const bool is_mlp = in(0, 1) == 0;
+    const bool is_mlp = model ? *model == ModelKind::mlp : in(0, 1) == 0;
     const std::size_t layers = is_mlp ? (in(1, 16) == 16 ? in(9, 12) : in(1, 5)) : in(1, 3);
     Recipe shape = default_recipe(is_mlp ? ModelKind::mlp : ModelKind::gpt2);
     shape.layers = layers;
@@ -147,7 +148,10 @@ rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t m
       c.how.reduction = reduction;
     }
     const Recipe recipe = is_mlp ? draw_mlp(layers) : draw_gpt2(layers);
-    const std::string corpus = draw_corpus();
+    std::string corpus = draw_corpus();
+    // A stream of bytes holds at least one window, in the part that is trained on.
+    const std::size_t shortest = recipe.form == DataForm::text ? 2 * positions_of(recipe) + 4 : 0;
+    while (corpus.size() < shortest) corpus += corpus;
     for (ParityCase& c : cases) {
       c.recipe = recipe;
       c.corpus = corpus;
