@@ -6,8 +6,8 @@
 
 namespace meshparity {
 
-/// dW = X^T dY, by node where the batch's leaves are even, else by leaf: x (rows, inputs), dy (rows, outputs), both with
-/// contiguous rows.
+/// dW = X^T dY, by node where the batch's leaves are even, else by leaf: x (rows, inputs), dy
+/// (rows, outputs), both with contiguous rows.
 void push_weight_gradient(const MicroBatch& batch, const MatrixView& x, const MatrixView& dy,
                           PartialSum& gradient);
 

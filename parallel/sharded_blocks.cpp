@@ -153,7 +153,7 @@ void ShardedBlocks::begin_gather(std::size_t block, CallSite site) {
   });
 }
 
-ParameterValues ShardedBlocks::finish_gather(std::size_t block, CallSite site) {
+ParameterValues ShardedBlocks::finish_gather(std::size_t block, std::size_t next, CallSite site) {
   if (!is_shared_out()) return owned_(block);
   const Layout& layout = layouts_[block];
   for (const Run& run : layout.runs) {
@@ -169,6 +169,7 @@ ParameterValues ShardedBlocks::finish_gather(std::size_t block, CallSite site) {
   for (Request& loan : lent_) group_.wait(loan, site);
   borrowed_.clear();
   lent_.clear();
+  if (next < blocks_.size()) begin_gather(next, site);
   return layout.values;
 }
 
@@ -184,10 +185,11 @@ void ShardedBlocks::unpack(std::size_t block, const Run& run, std::size_t rank,
   }
 }
 
-std::span<PartialSum> ShardedBlocks::start_gradients(std::size_t block, Range range) {
+std::span<PartialSum> ShardedBlocks::start_gradients(std::size_t block,
+                                                     std::span<const Range> ranges) {
   if (!is_shared_out()) return owned_gradients_(block);  // which go on from earlier microbatches
   for (std::size_t i = 0; i < blocks_.uses_in(block); ++i) {
-    whole_gradients_[i].start(range, size_of(block, i));
+    whole_gradients_[i].start(ranges[group_.rank()], size_of(block, i));
   }
   return std::span(whole_gradients_).first(blocks_.uses_in(block));
 }

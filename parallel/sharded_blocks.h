@@ -36,12 +36,14 @@ class ShardedBlocks {
   /// Collective. The parameters of a block begin to travel to everyone. One gather at a time, each
   /// finished before the owners change their values.
   void begin_gather(std::size_t block, CallSite site = CallSite::here());
-  /// Collective. The whole parameters of a block, until the next call.
-  ParameterValues finish_gather(std::size_t block, CallSite site = CallSite::here());
+  /// Collective. The whole parameters of a block, until the next call. Those of block `next`, if
+  /// there is one, begin to travel.
+  ParameterValues finish_gather(std::size_t block, std::size_t next,
+                                CallSite site = CallSite::here());
 
-  /// Memory for the gradients of one block's whole parameters over `range`: its backward pushes
-  /// into it.
-  std::span<PartialSum> start_gradients(std::size_t block, Range range);
+  /// Memory for the gradients of one block's whole parameters over this rank's of `ranges`: its
+  /// backward pushes into it.
+  std::span<PartialSum> start_gradients(std::size_t block, std::span<const Range> ranges);
 
   /// Collective. Takes what backward has pushed, which begins to travel to the owners: the next
   /// block may start its gradients. One reduction at a time. `ranges` must stay as they are.

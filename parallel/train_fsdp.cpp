@@ -6,9 +6,9 @@
 //     batch leaves         |  microbatch 0   |  microbatch 1  |
 //     rank                 |  0  |  1  |  2  |  0  |  1  | 2  |
 //
-// A block's parameters are gathered while the block before it computes, forward and backward, and
-// dropped after it. Its gradient is reduced as soon as its backward is done, while the next one
-// computes: the owner of an element gets everybody's nodes for it. Since each microbatch is a range of leaves that all ranks share, the
+// A block's parameters are gathered while another one computes, forward and backward, and dropped
+// after their own. Its gradient is reduced while the next one computes: an element's owner gets
+// everybody's nodes for it. Since each microbatch is a range of leaves that all ranks share, the
 // owner can merge microbatch after microbatch, and no rank ever holds a whole model's gradient.
 
 #include <algorithm>
@@ -54,17 +54,9 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   Optimizer optimizer(recipe, sharded.owned().shards(), all_values(sharded.owned()));
   std::vector<ShardView> owned = sharded.owned().views();
   optimizer.show_state(owned);
-  // While a block computes, the next one's parameters are on their way.
-  const auto values_forward = [&](std::size_t block) {
-    const ParameterValues values = sharded.finish_gather(block);
-    if (block + 1 < blocks.size()) sharded.begin_gather(block + 1);
-    return values;
-  };
-  const auto values_backward = [&](std::size_t block) {
-    const ParameterValues values = sharded.finish_gather(block);
-    if (block > 0) sharded.begin_gather(block - 1);
-    return values;
-  };
+  // Block b's parameters, while the next ones begin to travel.
+  const auto values_forward = [&](std::size_t b) { return sharded.finish_gather(b, b + 1); };
+  const auto values_backward = [&](std::size_t b) { return sharded.finish_gather(b, b - 1); };
 
   for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
@@ -79,14 +71,12 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
       my_losses.start(my_leaves);
       head.losses(pass.batch(), pass.output(), pass.output_gradient(), my_losses);
       loss_reducer.all_reduce(my_losses, rank_leaves, losses);
-      backward(
-          blocks, values_backward, pass,
-          [&](std::size_t block) { return sharded.start_gradients(block, my_leaves); },
-          [&](std::size_t block) {
-            // A gradient is on its way to its owners while the block before computes.
-            if (block + 1 < blocks.size()) sharded.finish_reduce_scatter(block + 1);
-            sharded.begin_reduce_scatter(block, rank_leaves);
-          });
+      const auto start = [&](std::size_t b) { return sharded.start_gradients(b, rank_leaves); };
+      backward(blocks, values_backward, pass, start, [&](std::size_t b) {
+        // The gradient of the block behind was on its way while this one computed.
+        if (b + 1 < blocks.size()) sharded.finish_reduce_scatter(b + 1);
+        sharded.begin_reduce_scatter(b, rank_leaves);
+      });
       sharded.finish_reduce_scatter(0);
     }
     const float loss = losses.total()[0] * batches.inverse_targets(step);

@@ -38,6 +38,7 @@ struct LeafShares {
         mine(replicas[at[Axis::dp]]) {
     for (const Range microbatch : batches.shares_of(mine, how.microbatches)) {
       microbatches.push_back(batches.shares_of(microbatch, how.mesh[Axis::fsdp]));
+      samples.push_back(batches.samples_of(microbatches.back()[at[Axis::fsdp]]));
       most_samples = std::max(most_samples, batches.most_samples(microbatches.back()));
     }
   }
@@ -46,41 +47,54 @@ struct LeafShares {
   std::vector<Range> replicas;                   // [dp index]
   Range mine;                                    // this replica's
   std::vector<std::vector<Range>> microbatches;  // of mine: [microbatch][fsdp index]
+  std::vector<Range> samples;                    // of each microbatch, this rank's
   std::size_t most_samples = 0;
 };
 
 /// The losses of a microbatch are added up over fsdp, those of a replica over dp.
 class MeshLosses {
  public:
-  MeshLosses(const LeafShares& shares, MeshGroups& groups, Reduction reduction)
-      : shares_(shares),
+  MeshLosses(const HeadSpec& head, const LeafShares& shares, std::size_t most_rows,
+             FeatureGroup& tp, MeshGroups& groups, Reduction reduction)
+      : head_(head, most_rows, tp),
+        shares_(shares),
         of_microbatch_(shares.all.end, shares.all, 1),
         losses_(shares.all.end, shares.mine, 1),
         fsdp_(groups[Axis::fsdp], reduction, shares.all.end),
-        dp_(groups[Axis::dp], reduction, shares.all.end) {
+        dp_(groups[Axis::dp], reduction, shares.all.end),
+        fsdp_rank_(groups.at[Axis::fsdp]),
+        pp_(groups[Axis::pp]) {
     for (const auto& leaves : shares.microbatches) fsdp_.reserve(leaves, 1);
     dp_.reserve(shares.replicas, 1);
   }
 
   void start() { losses_.start(shares_.mine); }
-  PartialSum& start_microbatch(Range leaves) {
-    of_microbatch_.start(leaves);
-    return of_microbatch_;
-  }
-  void reduce_microbatch(std::size_t microbatch) {
+  /// Those of a microbatch, and the gradient of what the last stage gives.
+  void add(Pass& pass, std::size_t microbatch) {
+    of_microbatch_.start(shares_.microbatches[microbatch][fsdp_rank_]);
+    head_.losses(pass.batch(), pass.output(), pass.output_gradient(), of_microbatch_);
     fsdp_.all_reduce(of_microbatch_, shares_.microbatches[microbatch], losses_);
   }
+  /// Collective over the pipeline, whose last stage has added them: their sum on every rank.
   float reduce() {
-    dp_.all_reduce(losses_, shares_.replicas, losses_);
-    return losses_.total()[0];
+    float sum = 0.0F;
+    if (pp_.rank() + 1 == pp_.size()) {
+      dp_.all_reduce(losses_, shares_.replicas, losses_);
+      sum = losses_.total()[0];
+    }
+    pp_.broadcast({&sum, 1}, pp_.size() - 1);
+    return sum;
   }
 
  private:
+  Head head_;
   const LeafShares& shares_;
   PartialSum of_microbatch_;
   PartialSum losses_;
   Reducer fsdp_;
   Reducer dp_;
+  std::size_t fsdp_rank_;
+  Comm& pp_;
 };
 
 }  // namespace
@@ -90,12 +104,11 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   validate(how, recipe, run.model);
   MeshGroups groups = lay_out(how.mesh, world);
   const MeshCoordinates at = groups.at;
-  const std::size_t stages = how.mesh[Axis::pp];
   const BatchSource batches(recipe, run.corpus);
   const LeafShares shares(batches, how, at);
 
   // Which blocks, with which features, elements and copies of them.
-  const Range my_blocks = share_of(run.model.blocks.size(), stages, at[Axis::pp]);
+  const Range my_blocks = share_of(run.model.blocks.size(), how.mesh[Axis::pp], at[Axis::pp]);
   TensorParallelGroup tp(groups[Axis::tp], how.reduction);
   const Blocks blocks(run.model, my_blocks, shares.most_samples * batches.positions(), tp);
   ShardedBlocks sharded(blocks, run.initial, batches, shares.microbatches, groups[Axis::fsdp],
@@ -106,23 +119,15 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   PipelineStage stage(blocks, batches, shares.most_samples, run.observer.boundaries(), how.schedule,
                       how.microbatches, groups[Axis::pp]);
   TiedParameters tied(run.model, blocks, replicas.owned_parts(), groups[Axis::pp]);
-  Head head(run.model.head, shares.most_samples * batches.positions(), tp);
-  MeshLosses losses(shares, groups, how.reduction);
+  MeshLosses losses(run.model.head, shares, shares.most_samples * batches.positions(), tp, groups,
+                    how.reduction);
   Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values());
   std::vector<ShardView> owned = replicas.owned_views();
   optimizer.show_state(owned);
   const std::vector<ShardView> copies = replicas.copies();
   count_copies_once(owned, blocks, at, &tied);
-  const auto values_forward = [&](std::size_t b) {
-    const ParameterValues values = sharded.finish_gather(b);
-    if (b + 1 < blocks.size()) sharded.begin_gather(b + 1);
-    return values;
-  };
-  const auto values_backward = [&](std::size_t b) {
-    const ParameterValues values = sharded.finish_gather(b);
-    if (b > 0) sharded.begin_gather(b - 1);
-    return values;
-  };
+  const auto values_forward = [&](std::size_t b) { return sharded.finish_gather(b, b + 1); };
+  const auto values_backward = [&](std::size_t b) { return sharded.finish_gather(b, b - 1); };
 
   for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(shares.mine);
@@ -130,28 +135,22 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     for (const PipelineAction action : stage.schedule()) {
       const std::size_t m = action.microbatch;
       const std::vector<Range>& leaves = shares.microbatches[m];
-      const Range my_leaves = leaves[at[Axis::fsdp]];
       if (action.kind == PipelineAction::Kind::forward) {
         sharded.begin_gather(0);
-        forward(blocks, values_forward,
-                stage.start_forward(m, step, batches.samples_of(my_leaves)));
+        forward(blocks, values_forward, stage.start_forward(m, step, shares.samples[m]));
         stage.send_output(m);
         continue;
       }
       sharded.begin_gather(blocks.size() - 1);
       Pass& pass = stage.start_backward(m);
-      if (stage.is_last()) {
-        head.losses(pass.batch(), pass.output(), pass.output_gradient(),
-                    losses.start_microbatch(my_leaves));
-        losses.reduce_microbatch(m);
-      }
-      const auto start = [&](std::size_t b) { return sharded.start_gradients(b, my_leaves); };
+      if (stage.is_last()) losses.add(pass, m);
       const auto finish = [&](std::size_t b) {
         sharded.finish_reduce_scatter(b);
         if (m + 1 == how.microbatches) replicas.begin_reduce_scatter(b);
       };
+      const auto start = [&](std::size_t b) { return sharded.start_gradients(b, leaves); };
       backward(blocks, values_backward, pass, start, [&](std::size_t b) {
-        if (b + 1 < blocks.size()) finish(b + 1);
+        if (b + 1 < blocks.size()) finish(b + 1);  // it was on its way while block b computed
         sharded.begin_reduce_scatter(b, leaves);
       });
       finish(0);
@@ -159,8 +158,7 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     }
     stage.finish_step();
     replicas.finish_reduce_scatter();
-    float loss = stage.is_last() ? losses.reduce() * batches.inverse_targets(step) : 0.0F;
-    groups[Axis::pp].broadcast({&loss, 1}, stages - 1);
+    const float loss = losses.reduce() * batches.inverse_targets(step);
     tied.add_uses(gradients, owned);
     const double norm =
         observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},

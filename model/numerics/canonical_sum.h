@@ -60,7 +60,8 @@ class PartialSum {
   /// Can push what fits into `room`.
   PartialSum(std::size_t leaves, const SumRoom& room);
 
-  /// Can stream any of `runs`, leaf by leaf, of a sum over `leaves` leaves, for up to `width` elements.
+  /// Can stream any of `runs` of a sum over `leaves` leaves, leaf by leaf, for up to `width`
+  /// elements.
   PartialSum(std::size_t leaves, std::span<const Range> runs, std::size_t width);
 
   /// One run, all of whose leaves will be pushed here.
