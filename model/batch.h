@@ -74,6 +74,7 @@ class BatchSource {
   /// Nearly equal runs of a range of leaves, of whole samples each.
   std::vector<Range> shares_of(Range leaves, std::size_t parts) const;
   std::size_t positions() const { return leaves_.positions; }
+  const RowLeaves& row_leaves() const { return leaves_; }
 
   /// The factor of the one mean in training: 1 / (targets of the global batch of `step`), rounded
   /// once; +0 if there are none.

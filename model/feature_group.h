@@ -28,7 +28,8 @@ class FeatureSum {
   virtual void finish() = 0;
 
   /// Collective. For each row of `values` (rows, features here), the canonical row sum over the
-  /// features of all, the same on every rank.
+  /// features of all, the same on every rank. Not between `begin` and `finish`, and for no more
+  /// rows than outputs have elements.
   virtual void row_sums(std::span<const float> values, std::span<float> sums) = 0;
 
   /// Begun and finished at once.

@@ -14,7 +14,7 @@ Generator::Generator(const Recipe& recipe, const Model& model, const Corpus& cor
       corpus_(corpus),
       batches_(recipe, corpus),
       blocks_(model, {0, model.blocks.size()}, recipe.batch * batches_.positions(), alone_),
-      head_(model.head),
+      head_(model.head, recipe.batch * batches_.positions(), alone_),
       parameters_(blocks_, parameters),
       no_gradients_(blocks_, 0),
       pass_(blocks_, batches_, recipe.batch, no_gradients_, nullptr),

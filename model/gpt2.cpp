@@ -113,6 +113,8 @@ Model gpt2(const Recipe& recipe, std::size_t vocabulary) {
          SelfAttentionSpec{.heads = recipe.heads,
                            .head_grain = recipe.head_grain,
                            .channel_grain = channel_grain,
+                           .sequence = positions_of(recipe),
+                           .sequence_leaves = recipe.sequence_leaves,
                            .weights = dropout(recipe, layer, DropoutSite::attention),
                            .output = dropout(recipe, layer, DropoutSite::projection)},
          {ln_1, ln_1_bias, qkv, qkv_bias, projection, projection_bias}});

@@ -65,9 +65,11 @@ struct TokenAndPositionSpec {
 /// Tensor parallelism shares out heads: qkv by columns, projection by rows.
 struct SelfAttentionSpec {
   std::size_t heads = 1;
-  std::size_t head_grain = 1;     ///< heads of a leaf of every sum over heads
-  std::size_t channel_grain = 1;  ///< of sums over the channels
-  DropoutSpec weights;            ///< of attention's probabilities
+  std::size_t head_grain = 1;       ///< heads of a leaf of every sum over heads
+  std::size_t channel_grain = 1;    ///< of sums over the channels
+  std::size_t sequence = 1;         ///< most positions of a sample
+  std::size_t sequence_leaves = 1;  ///< see RowLeaves
+  DropoutSpec weights;              ///< of attention's probabilities
   DropoutSpec output;
 };
 

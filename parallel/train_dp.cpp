@@ -38,9 +38,9 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   AloneGroup alone;
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, most_rows, alone);
-  const Head head(run.model.head);
+  Head head(run.model.head, most_rows, alone);
   Parameters parameters(blocks, run.initial);  // replicated
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&my_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, microbatches);
   Replicas replicas(blocks, parameters, gradients, rank_leaves, dp, how.reduction);
   PartialSum losses(all_leaves.end, my_leaves, 1);
   Reducer loss_reducer(dp, how.reduction, all_leaves.end);
@@ -48,8 +48,9 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
   Pass pass(blocks, batches, most_samples, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, replicas.owned_values());
+  Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values());
   std::vector<ShardView> owned = replicas.owned_views();
+  optimizer.show_state(owned);
   const std::vector<ShardView> copies = replicas.copies();
 
   for (std::size_t step = 0; step < run.steps(); ++step) {
@@ -75,10 +76,12 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     for (std::size_t p = 0; p < owned.size(); ++p) {
       owned[p].gradient = gradients.add_uses(p, replicas.owned_part(p));
     }
-    observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
-                 world);
+    const double norm =
+        observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
+                     world, optimizer.needs_norm());
 
     // The update is element by element, so an owner needs nobody else; then everyone gets it.
+    optimizer.start_step(step, norm);
     for (std::size_t p = 0; p < owned.size(); ++p) {
       optimizer.update(p, owned[p].gradient);
       replicas.begin_all_gather(p);

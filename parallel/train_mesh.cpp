@@ -98,21 +98,31 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Range my_blocks = share_of(run.model.blocks.size(), stages, at[Axis::pp]);
   TensorParallelGroup tp(groups[Axis::tp], how.reduction);
   const Blocks blocks(run.model, my_blocks, shares.most_samples * batches.positions(), tp);
-  ShardedBlocks sharded(blocks, run.initial, shares.all.end, shares.microbatches, shares.mine,
-                        groups[Axis::fsdp], how.reduction);
+  ShardedBlocks sharded(blocks, run.initial, batches, shares.microbatches, groups[Axis::fsdp],
+                        how.reduction);
   GradientSums& gradients = sharded.owned_gradients();
   Replicas replicas(blocks, sharded.owned(), gradients, shares.replicas, groups[Axis::dp],
                     how.reduction);
   PipelineStage stage(blocks, batches, shares.most_samples, run.observer.boundaries(), how.schedule,
                       how.microbatches, groups[Axis::pp]);
   TiedParameters tied(run.model, blocks, replicas.owned_parts(), groups[Axis::pp]);
-  const Head head(run.model.head);
+  Head head(run.model.head, shares.most_samples * batches.positions(), tp);
   MeshLosses losses(shares, groups, how.reduction);
-  Optimizer optimizer(recipe, replicas.owned_values());
+  Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values());
   std::vector<ShardView> owned = replicas.owned_views();
+  optimizer.show_state(owned);
   const std::vector<ShardView> copies = replicas.copies();
   count_copies_once(owned, blocks, at, &tied);
-  const auto gather = [&](std::size_t b) { return sharded.gather(b); };
+  const auto values_forward = [&](std::size_t b) {
+    const ParameterValues values = sharded.finish_gather(b);
+    if (b + 1 < blocks.size()) sharded.begin_gather(b + 1);
+    return values;
+  };
+  const auto values_backward = [&](std::size_t b) {
+    const ParameterValues values = sharded.finish_gather(b);
+    if (b > 0) sharded.begin_gather(b - 1);
+    return values;
+  };
 
   for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(shares.mine);
@@ -122,10 +132,13 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
       const std::vector<Range>& leaves = shares.microbatches[m];
       const Range my_leaves = leaves[at[Axis::fsdp]];
       if (action.kind == PipelineAction::Kind::forward) {
-        forward(blocks, gather, stage.start_forward(m, step, batches.samples_of(my_leaves)));
+        sharded.begin_gather(0);
+        forward(blocks, values_forward,
+                stage.start_forward(m, step, batches.samples_of(my_leaves)));
         stage.send_output(m);
         continue;
       }
+      sharded.begin_gather(blocks.size() - 1);
       Pass& pass = stage.start_backward(m);
       if (stage.is_last()) {
         head.losses(pass.batch(), pass.output(), pass.output_gradient(),
@@ -133,10 +146,15 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
         losses.reduce_microbatch(m);
       }
       const auto start = [&](std::size_t b) { return sharded.start_gradients(b, my_leaves); };
-      backward(blocks, gather, pass, start, [&](std::size_t b) {
-        sharded.reduce_scatter(b, leaves);
+      const auto finish = [&](std::size_t b) {
+        sharded.finish_reduce_scatter(b);
         if (m + 1 == how.microbatches) replicas.begin_reduce_scatter(b);
+      };
+      backward(blocks, values_backward, pass, start, [&](std::size_t b) {
+        if (b + 1 < blocks.size()) finish(b + 1);
+        sharded.begin_reduce_scatter(b, leaves);
       });
+      finish(0);
       stage.send_input_gradient(m);
     }
     stage.finish_step();
@@ -144,8 +162,10 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     float loss = stage.is_last() ? losses.reduce() * batches.inverse_targets(step) : 0.0F;
     groups[Axis::pp].broadcast({&loss, 1}, stages - 1);
     tied.add_uses(gradients, owned);
-    observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
-                 world);
+    const double norm =
+        observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
+                     world, optimizer.needs_norm());
+    optimizer.start_step(step, norm);
     for (std::size_t p = 0; p < owned.size(); ++p) {
       optimizer.update(p, owned[p].gradient);
       replicas.begin_all_gather(p);

@@ -61,7 +61,7 @@ class Observer final : public StepObserver {
   std::uint64_t digest_of_all(std::span<const ShardView> shards) {
     std::uint64_t digest = 0;
     for (const ShardView& view : shards) {
-      if (view.counted) digest += digest_of(*view.shard, view.values);
+      if (view.counted) digest += digest_of(view);
     }
     if (world_ != nullptr) world_->all_reduce_integers({&digest, 1});
     return digest;

@@ -190,7 +190,7 @@ const Elementwise kElementwise[] = {
      [](float, float second, float) { return second * 0.1F; }},
     {"sgd_update",
      [](std::span<float> matrix, std::span<const float> second, std::span<const float>) {
-       sgd_update(second, 0.1F, matrix);
+       sgd_update(second, 1.0F, 0.1F, matrix);
      },
      [](float element, float second, float) { return std::fma(-0.1F, second, element); }},
 };

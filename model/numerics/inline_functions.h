@@ -143,6 +143,42 @@ MESHPARITY_INLINE float portable_erf_inline(float x) {
   return static_cast<float>(clamped * sum);
 }
 
+/// What GELU and its derivative are made of: e^(-2u), u = sqrt(2/pi) (x + 0.044715 x^3), and x
+/// clamped to [-20, 20], beyond which both functions are at their limits already.
+struct GeluParts {
+  double x;
+  double power;
+};
+
+constexpr double kSqrt2OverPi = 0x1.9884533d43651p-1;
+constexpr double kGeluCubic = 0.044715;
+
+MESHPARITY_INLINE GeluParts gelu_parts(double x) {
+  const double below = x > 20.0 ? 20.0 : x;
+  const double clamped = below < -20.0 ? -20.0 : below;
+  const double cubic = __builtin_fma(kGeluCubic, clamped * clamped, 1.0);
+  const ExpParts parts = exp_parts(-2.0 * kSqrt2OverPi * clamped * cubic);
+  return {clamped, __builtin_fma(exp_series(parts.r), parts.r, 1.0) * parts.power};
+}
+
+/// portable_gelu.
+MESHPARITY_INLINE float portable_gelu_inline(float x) {
+  const double wide = x;
+  const GeluParts parts = gelu_parts(wide);
+  const double from_below = wide < -20.0 ? -20.0 : wide;  // -infinity gives -0, like -20
+  return static_cast<float>(from_below / (1.0 + parts.power));
+}
+
+/// portable_gelu_derivative.
+MESHPARITY_INLINE float portable_gelu_derivative_inline(float x) {
+  // With s = 1 / (1 + e) and e = e^(-2u): (x s)' = s (1 + 2 x u' e s).
+  const GeluParts parts = gelu_parts(x);
+  const double s = 1.0 / (1.0 + parts.power);
+  const double slope = __builtin_fma(3.0 * kGeluCubic, parts.x * parts.x, 1.0);
+  const double factor = 2.0 * kSqrt2OverPi * parts.x * slope;
+  return static_cast<float>(s * __builtin_fma(factor, parts.power * s, 1.0));
+}
+
 }  // namespace meshparity
 
 #undef MESHPARITY_INLINE

@@ -75,6 +75,20 @@ using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
 #endif
 }
 
+[[gnu::always_inline]] inline Vector square_root(const Vector& x) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x);  // GCC 12 warns of the plain one
+#elif defined(__AVX2__)
+  return (Vector)_mm256_sqrt_ps((__m256)x);
+#elif defined(MESHPARITY_NEON)
+  return (Vector)vsqrtq_f32((float32x4_t)x);
+#else
+  Vector result;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) result[lane] = __builtin_sqrtf(x[lane]);
+  return result;
+#endif
+}
+
 /// The first `count` < kLanes lanes, and 0 in the others.
 [[gnu::always_inline]] inline Vector load_first(const float* from, std::size_t count) {
 #if defined(__AVX512F__)

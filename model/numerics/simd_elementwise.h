@@ -124,6 +124,44 @@ float largest_of(std::size_t size, const float* values) {
   return largest;
 }
 
+/// The largest of any number of values: NaN if one is, -infinity of none. A largest zero is +0,
+/// whichever zeros there are.
+float largest_or_nan(std::size_t size, const float* values) {
+  float largest = -__builtin_inff();
+  Vector in_lane = broadcast(largest);
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const Vector next = load(values + i);
+    in_lane = ((next > in_lane) | (next != next)) ? next : in_lane;  // nothing replaces a NaN
+  }
+  const auto take = [&](float next) {
+    if (next > largest || next != next) largest = next;
+  };
+  for (std::size_t lane = 0; lane < kLanes; ++lane) take(in_lane[lane]);
+  for (; i < size; ++i) take(values[i]);
+  return largest + 0.0F;
+}
+
+void powers_of_rows(std::size_t rows, std::size_t columns, const float* matrix,
+                    const float* largest, float* powers) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    const float* const z = matrix + r * columns;
+    float* const power = powers + r * columns;
+    const float of_row = largest[r];
+    for (std::size_t c = 0; c < columns; ++c) power[c] = portable_exp_inline(z[c] - of_row);
+  }
+}
+
+void gelu(std::size_t size, const float* values, float* output) {
+  for (std::size_t i = 0; i < size; ++i) output[i] = portable_gelu_inline(values[i]);
+}
+
+void gelu_backward(std::size_t size, const float* values, float* gradient) {
+  for (std::size_t i = 0; i < size; ++i) {
+    gradient[i] = gradient[i] * portable_gelu_derivative_inline(values[i]);
+  }
+}
+
 void softmax(const SoftmaxTask& task) {
   const std::size_t columns = task.columns;
   for (std::size_t r = 0; r < task.rows; ++r) {
@@ -156,10 +194,11 @@ void scale(std::size_t size, const float* values, float factor, float* output) {
   });
 }
 
-void sgd_update(std::size_t size, const float* gradient, float lr, float* values) {
+void sgd_update(std::size_t size, const float* gradient, float clip, float lr, float* values) {
   const Vector step = broadcast(-lr);
   for_each_vector(size, [&](std::size_t i, auto lanes) {
-    lanes.store(values + i, fma(step, lanes.load(gradient + i), lanes.load(values + i)));
+    // With a factor of 1 the product is the gradient itself.
+    lanes.store(values + i, fma(step, clip * lanes.load(gradient + i), lanes.load(values + i)));
   });
 }
 

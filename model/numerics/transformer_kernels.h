@@ -15,6 +15,11 @@ struct RowMoments {
   std::span<float> mean;               ///< (rows)
   std::span<float> inverse_deviation;  ///< (rows): 1 / sqrt(variance + epsilon)
 };
+/// The same, to read.
+struct SavedMoments {
+  std::span<const float> mean;
+  std::span<const float> inverse_deviation;
+};
 inline constexpr float kLayerNormEpsilon = 1e-5F;
 
 /// output = n * gain + bias, n = (input - mean) * inverse_deviation, all (rows, gain.size()).
@@ -24,18 +29,18 @@ void layer_norm(std::span<const float> input, std::span<const float> gain,
 
 /// The same output again, from moments that are known.
 void layer_norm_again(std::span<const float> input, std::span<const float> gain,
-                      std::span<const float> bias, const RowMoments& moments,
+                      std::span<const float> bias, const SavedMoments& moments,
                       std::span<float> output);
 
 /// input_gradient = ((g - a) - n * b) * inverse_deviation, g = dy * gain, a = S(g) / C,
 /// b = S(g * n) / C. `input_gradient` may be `output_gradient` itself.
 void layer_norm_backward(std::span<const float> input, std::span<const float> gain,
-                         const RowMoments& moments, std::span<const float> output_gradient,
+                         const SavedMoments& moments, std::span<const float> output_gradient,
                          std::span<float> input_gradient);
 
 /// One leaf of the gain's gradient, a chain of fma(dy, n, sum) over the rows, row by row, onto
 /// `gain_gradient`. (The bias's is add_rows.)
-void add_layer_norm_gain(std::span<const float> input, const RowMoments& moments,
+void add_layer_norm_gain(std::span<const float> input, const SavedMoments& moments,
                          std::span<const float> output_gradient, std::span<float> gain_gradient);
 
 /// output = gelu(values).

@@ -37,7 +37,7 @@ Recording recorded(const Recipe& recipe, const Model& model, const Corpus& corpu
 /// A step of a run, with all it was computed from.
 StepCase case_of(const Recipe& recipe, const Model& model, const Corpus& corpus,
                  const Recording& run, std::size_t step) {
-  StepCase drawn{recipe, model, run.steps[step].values, {}};
+  StepCase drawn{.recipe = recipe, .model = model, .values = run.steps[step].values};
   drawn.batch.tokens.resize(recipe.batch * recipe.context);
   drawn.batch.targets.resize(recipe.batch);
   corpus.draw(Corpus::Split::training, recipe.seed, step, 0, drawn.batch.tokens,
@@ -46,8 +46,7 @@ StepCase case_of(const Recipe& recipe, const Model& model, const Corpus& corpus,
 }
 
 ComputedStep computed_in(const Recording& run, std::size_t step) {
-  const bool last = step + 1 == run.steps.size();
-  return {run.steps[step], last ? run.final_values : run.steps[step + 1].values};
+  return {run.steps[step], state_after(run, step)};
 }
 
 /// Empty, or where two numbers or tensors that should have the same bits differ.
@@ -149,7 +148,7 @@ Judgement judged_run(Recipe recipe, const std::function<Model(std::size_t)>& mod
   }
   const StepCase last = case_of(recipe, model, corpus, run, recipe.steps - 1);
   const ComputedStep literal = literal_step(last, {portable_exp, portable_log});
-  for (const auto& [name, values] : literal.updated) {
+  for (const auto& [name, values] : literal.updated.values) {
     EXPECT_EQ(difference(recipe.steps, name, values, run.final_values.at(name)), "");
   }
   recipe.steps = 1;

@@ -32,9 +32,7 @@ std::optional<std::string> judge(const Question& question, const Recording& run,
   Judgement judgement = judge_end_to_end(test);
   if (judgement.worst() != nullptr) worst_ratio = std::max(worst_ratio, judgement.worst()->second);
   // An update is one rounding, always close to its bound: it is judged, but says little.
-  const FloatTensors& updated =
-      number + 1 < run.steps.size() ? run.steps[number + 1].values : run.final_values;
-  judgement.add(judge_update(test, updated, static_cast<float>(question.recipe.lr)));
+  judgement.add(judge_update(test, state_after(run, number), question.recipe));
   return judgement.first_difference;
 }
 

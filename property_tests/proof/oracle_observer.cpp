@@ -22,7 +22,7 @@ class OracleObserver final : public StepObserver {
 
   void step(const StepView& view) override {
     recorder_.step(view);
-    if (view.step > 0) judge_last_update(recording_.steps[view.step].values);
+    if (view.step > 0) judge_last_update();
     draw(view.step);
     const StepUnderTest test = under_test();
     const Judgement end_to_end = judge_end_to_end(test);
@@ -41,7 +41,7 @@ class OracleObserver final : public StepObserver {
 
   void finished(const StepView& view) override {
     recorder_.finished(view);
-    if (verdict_.steps > 0) judge_last_update(recording_.final_values);
+    if (verdict_.steps > 0) judge_last_update();
   }
 
   OracleVerdict verdict() {
@@ -66,8 +66,8 @@ class OracleObserver final : public StepObserver {
   StepUnderTest under_test() const {
     return {.model = model_, .batch = batch_, .step = recording_.steps[number_], .number = number_};
   }
-  void judge_last_update(const FloatTensors& updated) {
-    const Judgement update = judge_update(under_test(), updated, static_cast<float>(recipe_.lr));
+  void judge_last_update() {
+    const Judgement update = judge_update(under_test(), state_after(recording_, number_), recipe_);
     if (const auto* const worst = update.worst()) {
       verdict_.worst_update_ratio = std::max(verdict_.worst_update_ratio, worst->second);
     }

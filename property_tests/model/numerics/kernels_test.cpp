@@ -379,7 +379,7 @@ RC_GTEST_PROP(Kernels, UpdateIsOneFusedMultiplyAdd, ()) {
   const std::vector<float> gradient = floats(size, kind);
   const float lr = *random::finite_float();
   std::vector<float> values = before;
-  sgd_update(gradient, lr, values);
+  sgd_update(gradient, 1.0F, lr, values);
   for (std::size_t i = 0; i < size; ++i) {
     require_same(values[i], std::fma(-lr, gradient[i], before[i]));
   }
@@ -389,7 +389,7 @@ TEST(Kernels, UpdateRoundsOnce) {
   const float lr = 1 + 0x1p-12F;
   const std::vector<float> gradient{1 + 0x1p-12F};
   std::vector<float> values{1 + 0x1p-11F};  // lr * gradient = 1 + 2^-11 + 2^-24, a tie
-  sgd_update(gradient, lr, values);
+  sgd_update(gradient, 1.0F, lr, values);
   EXPECT_EQ(values[0], -0x1p-24F);  // 0 if the product were rounded first
 }
 
