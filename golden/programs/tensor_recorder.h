@@ -16,8 +16,9 @@ namespace meshparity {
 void require_recordable(const std::string& directory);
 
 /// Writes each step to `<directory>/step-000000.safetensors`: `batch.tokens` (batch, context),
-/// `batch.targets` (batch; with several targets a sample: batch, positions; -1: none), then `param/<name>` before the update and `grad/<name>` for every
-/// parameter; metadata `step` and `loss` (hexadecimal).
+/// `batch.targets` (batch; with several targets a sample: batch, positions; -1: none), then
+/// `param/<name>` before the update and `grad/<name>` for every parameter; metadata `step` and
+/// `loss` (hexadecimal).
 class TensorRecorder {
  public:
   /// Creates the directory if it is missing. `recipe` and `corpus` must outlive the recorder.
