@@ -64,7 +64,7 @@ MESHPARITY_INLINE ExpParts<Arithmetic> exp_parts(typename Arithmetic::Wide x) {
   const typename Arithmetic::Wide shifted = x * kLog2E + kRoundToInteger;
   const typename Arithmetic::Wide n = shifted - kRoundToInteger;
   const typename Arithmetic::Wide r = Arithmetic::fma(
-      -n, Arithmetic::all(kLn2Lower), Arithmetic::fma(-n, Arithmetic::all(kLn2Upper), x));
+      n, Arithmetic::all(-kLn2Lower), Arithmetic::fma(n, Arithmetic::all(-kLn2Upper), x));
   const typename Arithmetic::Bits power =
       (__builtin_bit_cast(typename Arithmetic::Bits, shifted) + 1023U) << 52U;
   return {__builtin_bit_cast(typename Arithmetic::Wide, power), r};
