@@ -79,6 +79,15 @@ std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& cor
   return model_of(recipe, corpus.vocabulary()).parameters;
 }
 
+void TrainedParameters::fill(const Shard& shard, std::span<float> values) const {
+  for (std::size_t p = 0; p < specs_.size(); ++p) {
+    if (specs_[p].name != shard.spec.name) continue;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = values_[p][shard.global_index(i)];
+    }
+  }
+}
+
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
   Observer observer(model, sinks, nullptr);

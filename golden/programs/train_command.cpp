@@ -125,26 +125,6 @@ class Results {
   std::vector<std::vector<float>> parameters_;
 };
 
-/// Whole parameters as a source.
-class TrainedParameters final : public ParameterSource {
- public:
-  TrainedParameters(std::vector<ParameterSpec> specs, const std::vector<std::vector<float>>& values)
-      : specs_(std::move(specs)), values_(values) {}
-
-  void fill(const Shard& shard, std::span<float> values) const override {
-    for (std::size_t p = 0; p < specs_.size(); ++p) {
-      if (specs_[p].name != shard.spec.name) continue;
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        values[i] = values_[p][shard.global_index(i)];
-      }
-    }
-  }
-
- private:
-  std::vector<ParameterSpec> specs_;
-  const std::vector<std::vector<float>>& values_;
-};
-
 void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
            const Launch& launch, const TrainingSinks& sinks) {
   const TrainingJob job{inputs.recipe, *inputs.corpus,   initial,
