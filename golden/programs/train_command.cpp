@@ -174,9 +174,8 @@ void train_and_use(const TrainOptions& options, const TrainInputs& inputs, const
   if (!is_root) return;
   writing([&] {
     results.finish();
-    use_model(
-        options, inputs,
-        TrainedParameters(parameters_of(inputs.recipe, *inputs.corpus), results.parameters()));
+    const std::vector<ParameterSpec> specs = parameters_of(inputs.recipe, *inputs.corpus);
+    use_model(options, inputs, TrainedParameters(specs, results.parameters()));
   });
 }
 
