@@ -68,7 +68,7 @@ Trace mpi_trace(const GoldenRecipe& golden, const GoldenCase& run) {
   const TemporaryFolder folder;
   const std::string trace_path = folder.file("run.trace");
   std::vector<std::string> program = {(fs::path(program_folder()) / "meshparity-train").string(),
-                                      "--quiet", "--steps=" + std::to_string(run.steps),
+                                      "--quiet", "--stop-after=" + std::to_string(run.steps),
                                       "--trace=" + trace_path};
   for (std::string& argument : train_arguments(golden, run)) program.push_back(std::move(argument));
   const auto command = mpirun_command(run.how.mesh.size(), program);
