@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "golden/files/model_file.h"
+#include "golden/files/loaded_model.h"
 #include "golden/programs/train_options.h"
 #include "model/corpus.h"
 #include "model/recipe.h"

@@ -21,7 +21,7 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     R"(Without --load, parameters start at random. With --load they start as
 saved, and what --recipe and the flags do not say comes from the saved model's recipe. With --load
-and --sample or --validate but no --steps flag, nothing is trained; sampling needs no --data then.
+and --sample, --validate or --export but no --steps flag, nothing is trained; sampling needs no --data then.
 
 Exit status: 0 done, 1 a proof failed, 2 bad usage or input, 3 the environment failed.
 
@@ -77,8 +77,17 @@ void add_options(CLI::App& app, Texts& texts) {
            "write step-000000.safetensors, ...: the batch, every parameter before the update and\n"
            "every gradient",
            "DIR", files);
-  add_text(app, texts, "save", "write the trained model (safetensors)", "FILE", files);
-  add_text(app, texts, "load", "start from a saved model", "FILE", files);
+  add_text(
+      app, texts, "save",
+      "write the trained model (safetensors; gpt2 as Hugging Face's transformers read it, with\n"
+      "config.json beside)",
+      "FILE", files);
+  add_text(
+      app, texts, "load",
+      "start from a saved model: ours, GPT-2 of transformers (.safetensors) or of llm.c (.bin)",
+      "FILE", files);
+  add_text(app, texts, "export", "write the model as a checkpoint of llm.c (gpt2, tied)", "FILE",
+           files);
   add_text(app, texts, "sample", "print N sampled documents, one a line", "N", files);
   add_text(app, texts, "validate", "print the mean loss over N batches of validation rows", "N",
            files);
@@ -178,6 +187,7 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   options.tensors_path = texts["record-tensors"];
   options.save_path = texts["save"];
   options.load_path = texts["load"];
+  options.export_path = texts["export"];
   Recipe scratch;
   for (const RecipeField& field : recipe_fields()) {
     const std::string key(field.key);

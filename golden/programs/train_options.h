@@ -26,6 +26,7 @@ struct TrainOptions {
   std::string tensors_path;
   std::string save_path;
   std::string load_path;
+  std::string export_path;
   std::uint64_t samples = 0;
   std::uint64_t validation_batches = 0;
   std::uint64_t sim_seed = 0;
