@@ -101,7 +101,8 @@ void LoadedModel::read_metadata(const std::map<std::string, std::string>& metada
   } else {
     return;
   }
-  vocabulary_ = vocabulary_bytes(vocabulary);
+  // Numbered tokens have no bytes.
+  if (recipe_.form != DataForm::tokens) vocabulary_ = vocabulary_bytes(vocabulary);
   has_recipe_ = true;
   // What is read is the user's choice, never a file's.
   for (const std::string& named : {recipe_.data, recipe_.validation_data}) {
