@@ -69,6 +69,7 @@ Trace traced(const GoldenRecipe& golden, std::size_t steps, std::size_t every,
     train({.recipe = golden.recipe,
            .corpus = golden.corpus,
            .initial = initial,
+           .how = {},
            .stop_after = steps},
           sinks);
   });

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "golden/files/file_io.h"
+#include "golden/files/llmc_checkpoint.h"
 #include "golden/files/model_file.h"
 #include "golden/jobs/training_job.h"
 #include "golden/programs/launch.h"
@@ -93,9 +94,8 @@ class Results {
   void finish() {
     progress_.reset();
     if (!options_.save_path.empty()) {
-      save_safetensors(options_.save_path,
-                       model_file(inputs_.recipe, *inputs_.corpus, inputs_.corpus_sha256,
-                                  parameters_of(inputs_.recipe, *inputs_.corpus), parameters_));
+      save_model(options_.save_path, inputs_.recipe, *inputs_.corpus, inputs_.corpus_sha256,
+                 parameters_of(inputs_.recipe, *inputs_.corpus), parameters_);
     }
     if (trace_) trace_->commit();
   }
@@ -139,10 +139,14 @@ void train(const TrainOptions& options, const TrainInputs& inputs, const Paramet
   }
 }
 
-/// Rank 0: validates and samples from the trained or loaded model.
+/// Rank 0: exports, validates and samples from the trained or loaded model.
 void use_model(const TrainOptions& options, const TrainInputs& inputs,
                const ParameterSource& parameters) {
-  if (!options.uses_model()) return;
+  if (!options.export_path.empty()) {
+    save_llmc_checkpoint(options.export_path, inputs.recipe,
+                         parameters_of(inputs.recipe, *inputs.corpus), parameters);
+  }
+  if (!options.samples_or_validates()) return;
   const Model model = model_of(inputs.recipe, inputs.corpus->vocabulary());
   Generator generator(inputs.recipe, model, *inputs.corpus, parameters);
   if (options.validates_all) {
