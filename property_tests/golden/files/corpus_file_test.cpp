@@ -89,7 +89,9 @@ TEST_F(CorpusFile, ErrorsWhileReadingAreNotTheEndOfTheFile) {
 }
 
 TEST_F(CorpusFile, AByteOrderMarkIsNoText) {
-  write("\xef\xbb\xbfAnna\r\nBea\r\n");
+  write(
+      "\xef\xbb\xbf"
+      "Anna\r\nBea\r\n");
   EXPECT_EQ(read(path()).bytes(), "ABaen");
   write(
       std::string("\xff\xfe"
