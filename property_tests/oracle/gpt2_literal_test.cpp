@@ -32,6 +32,12 @@ struct SomeRows {
   ElementaryFunctions functions = library_functions();
 };
 
+SelfAttentionSpec heads(std::size_t count) {
+  SelfAttentionSpec spec;
+  spec.heads = count;
+  return spec;
+}
+
 TEST(Literal, NormalizesARow) {
   const SomeRows some(1, {});
   const Literal literal(some.batch, some.functions);
@@ -40,12 +46,10 @@ TEST(Literal, NormalizesARow) {
   const float r = 1.0F / std::sqrt(5.0F + 1e-5F);
   EXPECT_EQ(inverse.values, std::vector<float>({r}));
   EXPECT_EQ(n.values, std::vector<float>({-3 * r, -1 * r, 1 * r, 3 * r}));
-  // Two roundings: 3 * (1 + 2^-23) is rounded before 1 is added.
-  const float above = 1 + 0x1p-23F;
-  EXPECT_EQ(
-      literal.scale_shift(floats(1, 1, {above}), floats(1, 1, {above}), floats(1, 1, {-1})).values,
-      std::vector<float>({0x1p-22F}));
-  EXPECT_NE(std::fma(above, above, -1.0F), 0x1p-22F);
+  // Two roundings: the square of 1 + 2^-12 loses its last bit before 1 is subtracted.
+  const Floats above = floats(1, 1, {1 + 0x1p-12F});
+  EXPECT_EQ(literal.scale_shift(above, above, floats(1, 1, {-1})).values[0], 0x1p-11F);
+  EXPECT_EQ(std::fma(above.values[0], above.values[0], -1.0F), 0x1p-11F + 0x1p-24F);
 }
 
 TEST(Literal, TheGradientOfANormalizedRow) {
@@ -64,7 +68,7 @@ TEST(Literal, TheGradientOfANormalizedRow) {
 TEST(Literal, AttendsToTheRowsBefore) {
   const SomeRows some(1, {.positions = 2});
   const Literal literal(some.batch, some.functions);
-  const SelfAttentionSpec spec{.heads = 1};
+  const SelfAttentionSpec spec = heads(1);
   // Columns are query, key, value of one head of one feature. The second row's scores are
   // 2 * 1 and 2 * 0.5.
   const Floats qkv = floats(2, 3, {5, 1, 8, 2, 0.5F, -4});
@@ -93,8 +97,8 @@ TEST(Literal, ScalesScoresAndKeepsHeadsApart) {
   const Literal literal(some.batch, some.functions);
   // One row sees itself alone: it gives its values, head by head.
   const Floats qkv = floats(1, 12, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
-  EXPECT_EQ(literal.attention(qkv, {.heads = 2}).values, std::vector<float>({5, 6, 11, 12}));
-  EXPECT_EQ(literal.attention(qkv, {.heads = 1}).values, std::vector<float>({9, 10, 11, 12}));
+  EXPECT_EQ(literal.attention(qkv, heads(2)).values, std::vector<float>({5, 6, 11, 12}));
+  EXPECT_EQ(literal.attention(qkv, heads(1)).values, std::vector<float>({9, 10, 11, 12}));
 
   // Four features: the scale is 1/2, so scores of 2 and 0 make a difference of 1.
   const SomeRows two(1, {.positions = 2});
@@ -104,16 +108,16 @@ TEST(Literal, ScalesScoresAndKeepsHeadsApart) {
   scored(0, 4) = 2;  // key of the first row
   scored(0, 8) = 1;  // its value
   const float e = two.functions.exp(-1);
-  EXPECT_EQ(of_two.attention(scored, {.heads = 1})(1, 0), 1 / (1 + e));
+  EXPECT_EQ(of_two.attention(scored, heads(1))(1, 0), 1 / (1 + e));
 }
 
 TEST(Literal, NothingBehindTheMaskMatters) {
   const SomeRows some(1, {.positions = 3, .parts = 2});
   const Literal literal(some.batch, some.functions);
   Floats qkv = floats(3, 3, {5, 1, 8, 2, 0.5F, -4, 1, 1, 1});
-  const Floats before = literal.attention(qkv, {.heads = 1});
+  const Floats before = literal.attention(qkv, heads(1));
   for (std::size_t j = 0; j < 3; ++j) qkv(2, j) = INFINITY;
-  const Floats after = literal.attention(qkv, {.heads = 1});
+  const Floats after = literal.attention(qkv, heads(1));
   EXPECT_EQ(before(0, 0), after(0, 0));
   EXPECT_EQ(before(1, 0), after(1, 0));
 }
@@ -199,7 +203,10 @@ TEST(Literal, AStepOfAdamW) {
   recipe.epsilon = 0.5;
   recipe.clip = 1;
   Model model;
-  model.parameters = {{.name = "w", .decays = true}, {.name = "b"}};
+  model.parameters.resize(2);
+  model.parameters[0].name = "w";
+  model.parameters[0].decays = true;
+  model.parameters[1].name = "b";
   Recording::Step step;
   step.values = {{"w", {8}}, {"b", {8}}};
   step.gradients = {{"w", {3}}, {"b", {4}}};  // of norm 5: the factor is 0.2
