@@ -138,6 +138,7 @@ RC_GTEST_PROP(LlmcCheckpoint, WhatIsWrittenIsReadBack, ()) {
   LoadedModel model(path);
   RC_ASSERT(!model.has_recipe());
   RC_ASSERT(model.tokens() == 5U);
+  recipe.vocabulary = 5;
   RC_ASSERT(model.recipe() == recipe);
   model.fit(model.recipe());
   model.require_parameters(small.specs);
