@@ -71,14 +71,11 @@ TEST_F(CommandLine, BadNumbersAreRefused) {
   }
   for (const char* flag : {"lr", "init-scale"}) {
     const std::string option = std::string("--") + flag;
-    for (const char* value : {"-0.1", "-inf", "inf", "nan", "x", "0.1x", "1e999", "1e-999"}) {
+    for (const char* value : {"-0.1", "-inf", "inf", "nan", "x", "0.1x", "1e99", "1e-99"}) {
       expect_bad(with_recipe({option, value}), {option, std::string("'") + value + "'"});
     }
     expect_bad(with_recipe({option, "0"}), {flag, "0"});
   }
-  // What a binary64 holds, but no binary32.
-  expect_bad(with_recipe({"--lr", "1e99"}), {"lr is 1e+99"});
-  expect_bad(with_recipe({"--lr", "1e-99"}), {"lr is 1e-99"});
 }
 
 TEST_F(CommandLine, SizesThatOverflowAreRefused) {
