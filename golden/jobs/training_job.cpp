@@ -15,7 +15,7 @@ namespace {
 std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shards, Gathered what) {
   std::vector<std::vector<float>> whole;
   for (const ShardView& view : shards) {
-    const std::span<const float> from = what == Gathered::values ? view.values : view.gradient;
+    const std::span<const float> from = part_of(view, what);
     whole.emplace_back(from.begin(), from.end());
   }
   return whole;
@@ -25,8 +25,9 @@ std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shard
 class Observer final : public StepObserver {
  public:
   /// `world` is null where there is no communication.
-  Observer(const Model& model, const TrainingSinks& sinks, Comm* world)
+  Observer(const Recipe& recipe, const Model& model, const TrainingSinks& sinks, Comm* world)
       : specs_(model.parameters),
+        has_moments_(recipe.optimizer == OptimizerKind::adamw),
         sinks_(sinks),
         world_(world),
         is_root_(world == nullptr || world->rank() == 0) {}
@@ -35,8 +36,16 @@ class Observer final : public StepObserver {
 
   void step(const StepView& view) override {
     if (sinks_.tensors) {
-      const StepTensors tensors{view.step, view.loss, gather(view.shards, Gathered::values),
-                                gather(view.shards, Gathered::gradients)};
+      StepTensors tensors{view.step,
+                          view.loss,
+                          gather(view.shards, Gathered::values),
+                          gather(view.shards, Gathered::gradients),
+                          {},
+                          {}};
+      if (has_moments_) {
+        tensors.first_moments = gather(view.shards, Gathered::first_moments);
+        tensors.second_moments = gather(view.shards, Gathered::second_moments);
+      }
       if (is_root_) sinks_.tensors(tensors);
     }
     if (sinks_.step && is_root_) {
@@ -68,6 +77,7 @@ class Observer final : public StepObserver {
   }
 
   const std::vector<ParameterSpec>& specs_;
+  bool has_moments_;
   const TrainingSinks& sinks_;
   Comm* world_;
   bool is_root_;
@@ -81,14 +91,14 @@ std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& cor
 
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
-  Observer observer(model, sinks, nullptr);
+  Observer observer(job.recipe, model, sinks, nullptr);
   train_single({job.recipe, model, job.corpus, job.initial, observer, job.stop_after});
 }
 
 void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world) {
   const Strategy strategy = job.strategy.value_or(strategy_for(job.how.mesh));
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
-  Observer observer(model, sinks, &world);
+  Observer observer(job.recipe, model, sinks, &world);
   entry_of(strategy).train({job.recipe, model, job.corpus, job.initial, observer, job.stop_after},
                            job.how, world);
 }

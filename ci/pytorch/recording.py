@@ -1,0 +1,81 @@
+"""Steps as `meshparity-train --record-tensors` and `meshparity-bounds` write them."""
+
+import json
+import os
+
+import numpy
+import torch
+
+DTYPES = {"F32": numpy.dtype("<f4"), "I32": numpy.dtype("<i4")}
+
+
+def read_safetensors(path):
+    """({name: array}, metadata): the length of a JSON header, the header, the tensors' bytes."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        data = file.read()
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, tensor in header.items():
+        begin, end = tensor["data_offsets"]
+        values = numpy.frombuffer(data[begin:end], DTYPES[tensor["dtype"]])
+        tensors[name] = values.reshape(tensor["shape"])
+    return tensors, metadata
+
+
+def recipe_of(metadata):
+    lines = (line.split("=", 1) for line in metadata["recipe"].splitlines() if "=" in line)
+    return {key.strip(): value.strip() for key, value in lines}
+
+
+def query_key_value(joined, heads):
+    """Columns of head 0's query, key and value, then head 1's ... -> query | key | value, GPT-2's order."""
+    size = joined.shape[-1] // (3 * heads)
+    by_head = joined.reshape(joined.shape[:-1] + (heads, 3, size))
+    return numpy.moveaxis(by_head, -2, -3).reshape(joined.shape)
+
+
+def as_gpt2(tensors, recipe):
+    """The same with GPT-2's own names and columns."""
+    renamed = {}
+    for name, values in tensors.items():
+        if ".attn.qkv." in name:
+            name = name.replace(".attn.qkv.", ".attn.c_attn.")
+            values = query_key_value(values, int(recipe["heads"]))
+        renamed[name] = values
+    return renamed
+
+
+class Step:
+    """Tensors of one recorded step in float64: `param`, `grad`, `exp_avg`, `exp_avg_sq` by name."""
+
+    def __init__(self, path):
+        tensors, metadata = read_safetensors(path)
+        self.recipe = recipe_of(metadata)
+        self.number = int(metadata["step"])
+        self.loss = float.fromhex(metadata["loss"])
+        self.tokens = torch.from_numpy(tensors.pop("batch.tokens").astype(numpy.int64))
+        self.targets = torch.from_numpy(tensors.pop("batch.targets").astype(numpy.int64))
+        groups = grouped(tensors, self.recipe)
+        self.param, self.grad = groups["param"], groups["grad"]
+        self.exp_avg, self.exp_avg_sq = groups.get("exp_avg", {}), groups.get("exp_avg_sq", {})
+
+
+def grouped(tensors, recipe):
+    """{"grad": {"wte.weight": float64 tensor, ...}, ...}"""
+    groups = {}
+    for name, values in as_gpt2(tensors, recipe).items():
+        group, _, parameter = name.partition("/")
+        groups.setdefault(group, {})[parameter] = torch.from_numpy(values.astype(numpy.float64))
+    return groups
+
+
+def read_steps(directory):
+    """[(Step, bounds by group and name), ...], in order."""
+    steps = []
+    while os.path.exists(stem := os.path.join(directory, f"step-{len(steps):06}")  + ".safetensors"):
+        step = Step(stem)
+        bounds, _ = read_safetensors(stem.replace(".safetensors", ".bounds.safetensors"))
+        steps.append((step, grouped(bounds, step.recipe)))
+    return steps
