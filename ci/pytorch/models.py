@@ -49,14 +49,14 @@ def attention(p, name, x, heads, dropout):
 def gpt2(p, recipe, tokens, dropout):
     """Radford et al. (2019): layer norm before each branch, GELU by tanh.
 
-    `dropout(layer)` has the masks of a layer. tokens (batch, positions) -> logits (batch, positions, vocabulary)
+    `dropout[n]` drops in layer n. tokens (batch, positions) -> logits (batch, positions, vocabulary)
     """
     heads = int(recipe["heads"])
     x = p["wte.weight"][tokens] + p["wpe.weight"][: tokens.shape[1]]
-    x = dropout(0).embedding(x)
+    x = dropout[0].embedding(x)
     for n in range(int(recipe["layers"])):
         h = f"h.{n}"
-        drop = dropout(n)
+        drop = dropout[n]
         x = x + drop.projection(attention(p, h + ".attn", layer_norm(p, h + ".ln_1", x), heads, drop))
         up = layer_norm(p, h + ".ln_2", x) @ p[h + ".mlp.c_fc.weight"] + p[h + ".mlp.c_fc.bias"]
         down = functional.gelu(up, approximate="tanh") @ p[h + ".mlp.c_proj.weight"] + p[h + ".mlp.c_proj.bias"]

@@ -24,9 +24,15 @@ def read_safetensors(path):
     return tensors, metadata
 
 
+# What a recipe of the MLP leaves out.
+DEFAULTS = {"model": "mlp", "optimizer": "sgd", "warmup": "0", "decay": "constant", "min-lr": "0"}
+DEFAULTS.update({"beta1": "0.9", "beta2": "0.999", "eps": "1e-8", "weight-decay": "0", "clip": "0"})
+
+
 def recipe_of(metadata):
+    """{key: text}"""
     lines = (line.split("=", 1) for line in metadata["recipe"].splitlines() if "=" in line)
-    return {key.strip(): value.strip() for key, value in lines}
+    return DEFAULTS | {key.strip(): value.strip() for key, value in lines}
 
 
 def query_key_value(joined, heads):
@@ -74,8 +80,10 @@ def grouped(tensors, recipe):
 def read_steps(directory):
     """[(Step, bounds by group and name), ...], in order."""
     steps = []
-    while os.path.exists(stem := os.path.join(directory, f"step-{len(steps):06}")  + ".safetensors"):
-        step = Step(stem)
-        bounds, _ = read_safetensors(stem.replace(".safetensors", ".bounds.safetensors"))
+    while True:
+        stem = os.path.join(directory, f"step-{len(steps):06}")
+        if not os.path.exists(stem + ".safetensors"):
+            return steps
+        step = Step(stem + ".safetensors")
+        bounds, _ = read_safetensors(stem + ".bounds.safetensors")
         steps.append((step, grouped(bounds, step.recipe)))
-    return steps

@@ -1,0 +1,167 @@
+"""Recomputes recorded steps with PyTorch's autograd in float64 and holds the recording to it.
+
+    crosscheck.py DIR              a recording of meshparity-train --record-tensors, with the bounds
+                                   that meshparity-bounds wrote beside it
+    crosscheck.py --self-test DIR  plants mistakes in what was recorded; each must be found
+
+Every element of the loss, the gradients and the updated parameters and moments has a derived bound
+on what float32's roundings may do to it. PyTorch's own, in float64, are 2^-29 of their size, so they
+are covered where no ratio comes closer to 1 than a millionth.
+
+Exit status: 0 all within the bounds (or all mistakes found), 1 not, 2 bad usage.
+"""
+
+import argparse
+import sys
+
+import torch
+
+from models import gpt2, mean_loss, mlp
+from optimizers import update_bounds, updated_by_pytorch
+from philox import Dropout
+from recording import read_steps
+
+MOST = 1 - 1e-6  # the largest ratio, see above
+
+
+def loss_and_gradients(step):
+    """PyTorch's, from a step's parameters and batch: {"loss": ..., "grad/<name>": ...}."""
+    p = {name: values.clone().requires_grad_() for name, values in step.param.items()}
+    if step.recipe["model"] == "gpt2":
+        dropout = [Dropout(step.recipe, step.number, n) for n in range(int(step.recipe["layers"]))]
+        logits = gpt2(p, step.recipe, step.tokens, dropout)
+    else:
+        logits = mlp(p, step.recipe, step.tokens)
+    loss = mean_loss(logits, step.targets)
+    loss.backward()
+    gradients = {"grad/" + name: values.grad for name, values in p.items()}
+    return {"loss": loss.detach().reshape(1), **gradients}
+
+
+def expected_of(step, bounds, has_next):
+    """{"grad/<name>" and so on: (PyTorch's tensor, how far the recorded one may be)}"""
+    expected = {}
+    for what, values in loss_and_gradients(step).items():
+        group, _, name = what.partition("/")
+        expected[what] = values, bounds[group][name]
+    if not has_next:
+        return expected
+    updated = updated_by_pytorch(step)
+    for name in step.param:
+        for group, bound in update_bounds(step, name, bounds).items():
+            expected[group + "/" + name] = updated[group][name], bound
+    return expected
+
+
+def recorded_of(step, following):
+    """The same tensors as they were recorded."""
+    recorded = {"loss": torch.tensor([step.loss], dtype=torch.float64)}
+    recorded.update(("grad/" + name, values) for name, values in step.grad.items())
+    if following is not None:
+        for group in ("param", "exp_avg", "exp_avg_sq"):
+            for name, values in getattr(following, group).items():
+                recorded[group + "/" + name] = values
+    return recorded
+
+
+def compare(recorded, expected):
+    """(largest difference / bound, largest difference / largest element)"""
+    value, bound = expected
+    if recorded.shape != value.shape:
+        return float("inf"), float("inf")
+    off = (recorded - value).abs()
+    off[off.isnan()] = float("inf")
+    ratio = torch.where(off == 0, 0.0, off / bound).max().item()
+    largest = value.abs().max().item()
+    return ratio, off.max().item() / largest if largest > 0 else off.max().item()
+
+
+class Worst:
+    """The worst of one tensor over all steps."""
+
+    def __init__(self):
+        self.ratio = self.relative = 0.0
+        self.step = 0
+
+    def add(self, step, ratio, relative):
+        if ratio > self.ratio:
+            self.ratio, self.step = ratio, step
+        self.relative = max(self.relative, relative)
+
+
+def show(worst, steps):
+    """A line for each tensor, and the verdict: True if all are within their bounds."""
+    print(f"{'tensor':<36}{'relative difference':>20}{'difference / bound':>20}{'at step':>9}")
+    for what, tensor in worst.items():
+        print(f"{what:<36}{tensor.relative:>20.2e}{tensor.ratio:>20.3g}{tensor.step:>9}")
+    largest = max(worst, key=lambda what: worst[what].ratio)
+    within = worst[largest].ratio <= MOST
+    print(
+        f"{len(worst)} tensors of {steps} steps {'are within' if within else 'BREAK'} their bounds;"
+        f" worst difference / bound: {worst[largest].ratio:.3g}, {largest}"
+    )
+    return within
+
+
+def crosscheck(steps):
+    worst = {}
+    for i, (step, bounds) in enumerate(steps):
+        following = steps[i + 1][0] if i + 1 < len(steps) else None
+        recorded = recorded_of(step, following)
+        expected = expected_of(step, bounds, following is not None)
+        if recorded.keys() != expected.keys():
+            print(f"step {step.number} lacks", sorted(recorded.keys() ^ expected.keys()))
+            return False
+        for what in expected:
+            worst.setdefault(what, Worst()).add(step.number, *compare(recorded[what], expected[what]))
+    return show(worst, len(steps))
+
+
+def a_thousandth_more(values):
+    """Of the largest element alone."""
+    changed = values.clone()
+    changed.flatten()[values.abs().argmax()] *= 1.001
+    return changed
+
+
+def mistakes(what, values, before):
+    """Mistakes to plant in a tensor: [(what is wrong, the wrong tensor)]. `before`: the last step's value."""
+    if what.startswith("param/"):
+        return [("its update is a hundredth too large", values + 0.01 * (values - before))]
+    planted = [("its largest element is a thousandth too large", a_thousandth_more(values))]
+    if what.startswith("grad/"):
+        planted.append(("it is halved", values / 2))
+        planted.append(("its sign is lost", values.abs()))
+    return planted
+
+
+def self_test(steps):
+    """Each planted mistake must break a bound."""
+    (step, bounds), (following, _) = steps[-2:]
+    expected = expected_of(step, bounds, True)
+    planted = missed = 0
+    for what, values in recorded_of(step, following).items():
+        before = step.param.get(what.partition("/")[2])
+        for mistake, wrong in mistakes(what, values, before):
+            planted += 1
+            if compare(wrong, expected[what])[0] <= MOST:
+                missed += 1
+                print(f"not found: {what}: {mistake}")
+    print(f"{planted - missed} of {planted} planted mistakes found")
+    return missed == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    steps = read_steps(arguments.directory)
+    if len(steps) < 2:
+        parser.error(f"'{arguments.directory}' needs at least two recorded steps")
+    sys.exit(0 if (self_test if arguments.self_test else crosscheck)(steps) else 1)
+
+
+if __name__ == "__main__":
+    main()
