@@ -37,30 +37,36 @@ def attention(p, name, x, heads, dropout):
     size = channels // heads
     joined = x @ p[name + ".c_attn.weight"] + p[name + ".c_attn.bias"]
     query, key, value = (
-        part.view(batch, positions, heads, size).transpose(1, 2) for part in joined.split(channels, dim=2)
+        part.view(batch, positions, heads, size).transpose(1, 2)
+        for part in joined.split(channels, dim=2)
     )
-    scores = query @ key.transpose(2, 3) * float32(1 / math.sqrt(size))  # (batch, heads, query, key)
+    scores = query @ key.transpose(2, 3) * float32(1 / math.sqrt(size))  # (.., heads, query, key)
     future = torch.ones(positions, positions, dtype=torch.bool).triu(diagonal=1)
     weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=3)
-    output = (dropout.attention(weights) @ value).transpose(1, 2).reshape(batch, positions, channels)
+    output = (dropout.attention(weights) @ value).transpose(1, 2).reshape(x.shape)
     return output @ p[name + ".c_proj.weight"] + p[name + ".c_proj.bias"]
+
+
+def feed_forward(p, name, x):
+    up = x @ p[name + ".c_fc.weight"] + p[name + ".c_fc.bias"]
+    up = functional.gelu(up, approximate="tanh")
+    return up @ p[name + ".c_proj.weight"] + p[name + ".c_proj.bias"]
 
 
 def gpt2(p, recipe, tokens, dropout):
     """Radford et al. (2019): layer norm before each branch, GELU by tanh.
 
-    `dropout[n]` drops in layer n. tokens (batch, positions) -> logits (batch, positions, vocabulary)
+    tokens (batch, positions) -> logits (batch, positions, vocabulary); `dropout[n]` is layer n's.
     """
     heads = int(recipe["heads"])
     x = p["wte.weight"][tokens] + p["wpe.weight"][: tokens.shape[1]]
     x = dropout[0].embedding(x)
     for n in range(int(recipe["layers"])):
         h = f"h.{n}"
-        drop = dropout[n]
-        x = x + drop.projection(attention(p, h + ".attn", layer_norm(p, h + ".ln_1", x), heads, drop))
-        up = layer_norm(p, h + ".ln_2", x) @ p[h + ".mlp.c_fc.weight"] + p[h + ".mlp.c_fc.bias"]
-        down = functional.gelu(up, approximate="tanh") @ p[h + ".mlp.c_proj.weight"] + p[h + ".mlp.c_proj.bias"]
-        x = x + drop.down(down)
+        y = attention(p, h + ".attn", layer_norm(p, h + ".ln_1", x), heads, dropout[n])
+        x = x + dropout[n].projection(y)
+        y = feed_forward(p, h + ".mlp", layer_norm(p, h + ".ln_2", x))
+        x = x + dropout[n].down(y)
     head = p["wte.weight"] if recipe["tied"] == "true" else p["lm_head.weight"]
     return layer_norm(p, "ln_f", x) @ head.T
 

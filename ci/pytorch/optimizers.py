@@ -31,7 +31,7 @@ def clip_factor(step):
 
 
 def updated_by_pytorch(step):
-    """{"param": ..., "exp_avg": ..., "exp_avg_sq": ...} after the recorded step's update, by name."""
+    """After the update: {"param": {name: values}, "exp_avg": ..., "exp_avg_sq": ...}"""
     recipe, clip = step.recipe, clip_factor(step)
     parameters = {name: values.clone().requires_grad_() for name, values in step.param.items()}
     for name, values in parameters.items():
@@ -56,15 +56,15 @@ def updated_by_pytorch(step):
             "exp_avg_sq": step.exp_avg_sq[name].clone(),
         }
     optimizer.step()
-    return {
-        "param": {name: values.detach() for name, values in parameters.items()},
-        "exp_avg": {name: optimizer.state[values]["exp_avg"] for name, values in parameters.items()},
-        "exp_avg_sq": {name: optimizer.state[values]["exp_avg_sq"] for name, values in parameters.items()},
-    }
+    updated = {"param": {name: values.detach() for name, values in parameters.items()}}
+    for moment in ("exp_avg", "exp_avg_sq"):
+        states = ((name, optimizer.state[values]) for name, values in parameters.items())
+        updated[moment] = {name: state[moment] for name, state in states}
+    return updated
 
 
 class Rule:
-    """An update as the numerics contract writes it, in float64, with exact or with rounded constants."""
+    """An update as the contract writes it, in float64; `constant` is `float`, or rounds them."""
 
     def __init__(self, step, constant):
         recipe, lr, t = step.recipe, step_size(step.recipe, step.number), step.number + 1
@@ -73,8 +73,10 @@ class Rule:
         self.clip, self.lr = constant(clip_factor(step)), constant(lr)
         self.beta1, self.rest1 = constant(beta1), constant(1 - beta1)
         self.beta2, self.rest2 = constant(beta2), constant(1 - beta2)
-        self.step_size, self.root = constant(lr / (1 - beta1**t)), constant(1 / math.sqrt(1 - beta2**t))
-        self.epsilon, self.decay = constant(float(recipe["eps"])), constant(lr * float(recipe["weight-decay"]))
+        self.step_size = constant(lr / (1 - beta1**t))
+        self.root = constant(1 / math.sqrt(1 - beta2**t))
+        self.epsilon = constant(float(recipe["eps"]))
+        self.decay = constant(lr * float(recipe["weight-decay"]))
 
     def moments(self, m, v, g):
         g = self.clip * g
@@ -89,10 +91,10 @@ class Rule:
 def update_bounds(step, name, bounds):
     """How far the recorded update of a parameter may be from PyTorch's: {"param": ..., ...}.
 
-    `bounds` are the oracle's: on the roundings of the update, the new values given the new moments. Two
-    things come in beside them. Constants are rounded to float32: that is the difference that they make to
-    the same formula. And the new moments are off by their own bounds: values rise and fall with each of
-    them, so the corners of the box they are in show the most that they can do.
+    `bounds` are the oracle's, on the roundings of the update; of values, given the new moments. Two
+    things come in beside them. Constants are rounded to float32: what that does is the difference
+    it makes to one formula. And new moments are off by their own bounds: values rise or fall with
+    each of the two, so the corners of the box that they are in show the most that this can do.
     """
     exact, rounded = Rule(step, float), Rule(step, float32)
     w, g = step.param[name], step.grad[name]

@@ -36,7 +36,7 @@ def recipe_of(metadata):
 
 
 def query_key_value(joined, heads):
-    """Columns of head 0's query, key and value, then head 1's ... -> query | key | value, GPT-2's order."""
+    """Columns of head 0's query, key, value, then head 1's ... -> GPT-2's query | key | value."""
     size = joined.shape[-1] // (3 * heads)
     by_head = joined.reshape(joined.shape[:-1] + (heads, 3, size))
     return numpy.moveaxis(by_head, -2, -3).reshape(joined.shape)
