@@ -11,6 +11,7 @@
 #include <limits>
 #include <map>
 
+#include "golden/files/gpt2_names.h"
 #include "golden/files/number_text.h"
 #include "golden/files/recipe_file.h"
 #include "golden/files/safetensors.h"
@@ -64,7 +65,17 @@ class RecordedStep {
     }
     return *held;
   }
-  const std::vector<float>& floats(const std::string& name) const { return values<float>(name); }
+  /// `grad/` or another group of a parameter, in the model's order.
+  std::vector<float> floats(const std::string& group, const ParameterSpec& spec) const {
+    const std::vector<float>& stored = values<float>(group + file_name_of(spec.name));
+    if (stored.size() != spec.size()) {
+      throw UsageError(fmt::format("step {}: {}{} has the wrong size", number_, group, spec.name));
+    }
+    const FileOrder order(spec, WeightLayout::input_output, recipe_.heads);
+    std::vector<float> floats;
+    for (std::size_t i = 0; i < stored.size(); ++i) floats.push_back(stored[order.index(i)]);
+    return floats;
+  }
 
   /// The model that was trained; an embedding has a row for every token.
   Model model() const {
@@ -97,60 +108,79 @@ class RecordedStep {
 };
 
 /// Rounded up to floats, so that they are bounds still.
-void add_bound(TensorFile& file, const std::string& name, std::vector<std::size_t> shape,
-               const std::vector<double>& bound) {
+std::vector<float> rounded_up(const std::vector<double>& bound) {
   std::vector<float> above;
   for (const double b : bound) {
     const auto nearest = static_cast<float>(b);
     const float next = std::nextafter(nearest, std::numeric_limits<float>::infinity());
     above.push_back(static_cast<double>(nearest) < b ? next : nearest);
   }
-  file.tensors.push_back({name, std::move(shape), std::move(above)});
+  return above;
 }
 
-void add_gradient_bounds(TensorFile& file, const Model& model, const RecordedStep& step) {
-  Tensors parameters;
-  for (const ParameterSpec& spec : model.parameters) {
-    parameters[spec.name] = widened(spec, step.floats("param/" + spec.name));
-  }
-  const OracleStep oracle = oracle_step(model, parameters, step.batch());
-  add_bound(file, "loss", {1}, oracle.loss.bound);
-  for (std::size_t p = 0; p < model.parameters.size(); ++p) {
-    const std::string name = "grad/" + model.parameters[p].name;
-    add_bound(file, name, step.tensor(name).shape, oracle.gradients[p].bound);
-  }
-}
+/// The bounds of one step, as a file with the recording's names and order.
+class BoundsFile {
+ public:
+  explicit BoundsFile(const RecordedStep& step) : step_(step), model_(step.model()) {}
 
-void add_update_bounds(TensorFile& file, const Model& model, const RecordedStep& step,
-                       const RecordedStep& next) {
-  FloatTensors gradients;
-  for (const ParameterSpec& spec : model.parameters) {
-    gradients[spec.name] = step.floats("grad/" + spec.name);
-  }
-  UpdateUnderTest update;
-  update.optimizer = step.recipe().optimizer;
-  update.numbers = optimizer_numbers(step.recipe(), step.number(), gradients);
-  const bool has_moments = update.optimizer == OptimizerKind::adamw;
-  for (const ParameterSpec& spec : model.parameters) {
-    const std::string first = "exp_avg/" + spec.name;
-    const std::string second = "exp_avg_sq/" + spec.name;
-    update.decays = spec.decays;
-    update.values = step.floats("param/" + spec.name);
-    update.gradient = gradients[spec.name];
-    if (has_moments) {
-      update.first_moment = step.floats(first);
-      update.second_moment = step.floats(second);
-      update.new_first_moment = next.floats(first);
-      update.new_second_moment = next.floats(second);
+  void add_loss_and_gradients() {
+    Tensors parameters;
+    for (const ParameterSpec& spec : model_.parameters) {
+      parameters[spec.name] = widened(spec, step_.floats("param/", spec));
     }
-    const BoundedUpdate expected = bounded_update(update);
-    const std::vector<std::size_t>& shape = step.tensor("param/" + spec.name).shape;
-    add_bound(file, "param/" + spec.name, shape, expected.values.bound);
-    if (!has_moments) continue;
-    add_bound(file, first, shape, expected.first_moment.bound);
-    add_bound(file, second, shape, expected.second_moment.bound);
+    const OracleStep oracle = oracle_step(model_, parameters, step_.batch());
+    file_.tensors.push_back({"loss", {1}, rounded_up(oracle.loss.bound)});
+    for (std::size_t p = 0; p < model_.parameters.size(); ++p) {
+      add("grad/", model_.parameters[p], oracle.gradients[p].bound);
+    }
   }
-}
+
+  void add_update(const RecordedStep& next) {
+    FloatTensors gradients;
+    for (const ParameterSpec& spec : model_.parameters) {
+      gradients[spec.name] = step_.floats("grad/", spec);
+    }
+    const OptimizerNumbers numbers = optimizer_numbers(step_.recipe(), step_.number(), gradients);
+    for (const ParameterSpec& spec : model_.parameters) {
+      const auto values = step_.floats("param/", spec);
+      UpdateUnderTest update;
+      update.optimizer = step_.recipe().optimizer;
+      update.numbers = numbers;
+      update.decays = spec.decays;
+      update.values = values;
+      update.gradient = gradients[spec.name];
+      if (update.optimizer == OptimizerKind::sgd) {
+        add("param/", spec, bounded_update(update).values.bound);
+        continue;
+      }
+      const auto first = step_.floats("exp_avg/", spec);
+      const auto second = step_.floats("exp_avg_sq/", spec);
+      const auto new_first = next.floats("exp_avg/", spec);
+      const auto new_second = next.floats("exp_avg_sq/", spec);
+      update.first_moment = first;
+      update.second_moment = second;
+      update.new_first_moment = new_first;
+      update.new_second_moment = new_second;
+      const BoundedUpdate expected = bounded_update(update);
+      add("param/", spec, expected.values.bound);
+      add("exp_avg/", spec, expected.first_moment.bound);
+      add("exp_avg_sq/", spec, expected.second_moment.bound);
+    }
+  }
+
+  void save(const fs::path& path) const { save_safetensors(path.string(), file_); }
+
+ private:
+  void add(const std::string& group, const ParameterSpec& spec, const std::vector<double>& bound) {
+    file_.tensors.push_back(
+        {group + file_name_of(spec.name), shape_in_file(spec, WeightLayout::input_output),
+         in_file_order(spec, WeightLayout::input_output, step_.recipe().heads, rounded_up(bound))});
+  }
+
+  const RecordedStep& step_;
+  Model model_;
+  TensorFile file_;
+};
 
 int bounds_command(const std::vector<std::string>& arguments) {
   CLI::App app(kDescription, "meshparity-bounds");
@@ -160,12 +190,11 @@ int bounds_command(const std::vector<std::string>& arguments) {
   std::size_t steps = 0;
   for (; fs::exists(step_path(directory, steps, ".safetensors")); ++steps) {
     const RecordedStep step(step_path(directory, steps, ".safetensors"));
-    const Model model = step.model();
-    TensorFile file;
-    add_gradient_bounds(file, model, step);
+    BoundsFile bounds(step);
+    bounds.add_loss_and_gradients();
     const fs::path next = step_path(directory, steps + 1, ".safetensors");
-    if (fs::exists(next)) add_update_bounds(file, model, step, RecordedStep(next));
-    save_safetensors(step_path(directory, steps, ".bounds.safetensors").string(), file);
+    if (fs::exists(next)) bounds.add_update(RecordedStep(next));
+    bounds.save(step_path(directory, steps, ".bounds.safetensors"));
   }
   if (steps > 0) return kSuccess;
   throw UsageError(fmt::format("'{}' holds no step-000000.safetensors", directory),

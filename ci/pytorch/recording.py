@@ -35,24 +35,6 @@ def recipe_of(metadata):
     return DEFAULTS | {key.strip(): value.strip() for key, value in lines}
 
 
-def query_key_value(joined, heads):
-    """Columns of head 0's query, key, value, then head 1's ... -> GPT-2's query | key | value."""
-    size = joined.shape[-1] // (3 * heads)
-    by_head = joined.reshape(joined.shape[:-1] + (heads, 3, size))
-    return numpy.moveaxis(by_head, -2, -3).reshape(joined.shape)
-
-
-def as_gpt2(tensors, recipe):
-    """The same with GPT-2's own names and columns."""
-    renamed = {}
-    for name, values in tensors.items():
-        if ".attn.qkv." in name:
-            name = name.replace(".attn.qkv.", ".attn.c_attn.")
-            values = query_key_value(values, int(recipe["heads"]))
-        renamed[name] = values
-    return renamed
-
-
 class Step:
     """Tensors of one recorded step in float64: `param`, `grad`, `exp_avg`, `exp_avg_sq` by name."""
 
@@ -63,15 +45,15 @@ class Step:
         self.loss = float.fromhex(metadata["loss"])
         self.tokens = torch.from_numpy(tensors.pop("batch.tokens").astype(numpy.int64))
         self.targets = torch.from_numpy(tensors.pop("batch.targets").astype(numpy.int64))
-        groups = grouped(tensors, self.recipe)
+        groups = grouped(tensors)
         self.param, self.grad = groups["param"], groups["grad"]
         self.exp_avg, self.exp_avg_sq = groups.get("exp_avg", {}), groups.get("exp_avg_sq", {})
 
 
-def grouped(tensors, recipe):
+def grouped(tensors):
     """{"grad": {"wte.weight": float64 tensor, ...}, ...}"""
     groups = {}
-    for name, values in as_gpt2(tensors, recipe).items():
+    for name, values in tensors.items():
         group, _, parameter = name.partition("/")
         groups.setdefault(group, {})[parameter] = torch.from_numpy(values.astype(numpy.float64))
     return groups
@@ -86,4 +68,4 @@ def read_steps(directory):
             return steps
         step = Step(stem + ".safetensors")
         bounds, _ = read_safetensors(stem + ".bounds.safetensors")
-        steps.append((step, grouped(bounds, step.recipe)))
+        steps.append((step, grouped(bounds)))

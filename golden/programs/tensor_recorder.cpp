@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "golden/files/file_io.h"
+#include "golden/files/gpt2_names.h"
 #include "golden/files/model_file.h"
 #include "golden/files/number_text.h"
 #include "golden/files/recipe_file.h"
@@ -72,7 +73,9 @@ void TensorRecorder::record(const StepTensors& tensors) const {
   file.tensors.push_back({"batch.targets", std::move(targets_shape), std::move(batch.targets)});
   const auto add = [&](const char* what, const std::vector<std::vector<float>>& whole) {
     for (std::size_t i = 0; i < whole.size(); ++i) {
-      file.tensors.push_back(stored_parameter(what + specs_[i].name, specs_[i], whole[i]));
+      file.tensors.push_back(stored_parameter(
+          what + file_name_of(specs_[i].name), specs_[i],
+          in_file_order(specs_[i], WeightLayout::input_output, recipe_.heads, whole[i])));
     }
   };
   add("param/", tensors.parameters);
