@@ -95,6 +95,7 @@ TEST_F(CommandLineGpt2, MomentsAreRecordedBeforeTheUpdate) {
       }
     }
   }
+  EXPECT_TRUE(steps[0].contains("grad/h.0.attn.c_attn.weight"));
   const std::string name = "h.0.mlp.c_fc.weight";
   const std::vector<float>& gradient = steps[0].at("grad/" + name);
   ASSERT_EQ(gradient.size(), 8U * 32U);
