@@ -15,7 +15,7 @@ namespace {
 std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shards, Gathered what) {
   std::vector<std::vector<float>> whole;
   for (const ShardView& view : shards) {
-    const std::span<const float> from = what == Gathered::values ? view.values : view.gradient;
+    const std::span<const float> from = part_of(view, what);
     whole.emplace_back(from.begin(), from.end());
   }
   return whole;
@@ -27,6 +27,7 @@ class Observer final : public StepObserver {
   /// `world` is null where there is no communication.
   Observer(const TrainingJob& job, const Model& model, const TrainingSinks& sinks, Comm* world)
       : specs_(model.parameters),
+        has_moments_(job.recipe.optimizer == OptimizerKind::adamw),
         steps_(job.recipe.steps),
         sinks_(sinks),
         world_(world),
@@ -36,8 +37,16 @@ class Observer final : public StepObserver {
 
   void step(const StepView& view) override {
     if (sinks_.tensors) {
-      const StepTensors tensors{view.step, view.loss, gather(view.shards, Gathered::values),
-                                gather(view.shards, Gathered::gradients)};
+      StepTensors tensors{view.step,
+                          view.loss,
+                          gather(view.shards, Gathered::values),
+                          gather(view.shards, Gathered::gradients),
+                          {},
+                          {}};
+      if (has_moments_) {
+        tensors.first_moments = gather(view.shards, Gathered::first_moments);
+        tensors.second_moments = gather(view.shards, Gathered::second_moments);
+      }
       if (is_root_) sinks_.tensors(tensors);
     }
     if (sinks_.step && is_root_) {
@@ -69,6 +78,7 @@ class Observer final : public StepObserver {
   }
 
   const std::vector<ParameterSpec>& specs_;
+  bool has_moments_;
   std::size_t steps_;
   const TrainingSinks& sinks_;
   Comm* world_;

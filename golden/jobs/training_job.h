@@ -31,7 +31,10 @@ struct StepTensors {
   std::size_t step = 0;
   float loss = 0;
   std::vector<std::vector<float>> parameters;  ///< before the update
-  std::vector<std::vector<float>> gradients;
+  std::vector<std::vector<float>> gradients;   ///< before clipping
+  /// Of adamw, before the update; empty without.
+  std::vector<std::vector<float>> first_moments;
+  std::vector<std::vector<float>> second_moments;
 };
 
 /// What rank 0 is told. Nothing is gathered for a sink that is empty, so it must be empty on all

@@ -110,8 +110,8 @@ void add_options(CLI::App& app, Texts& texts) {
   add_text(app, texts, "trace", "write step, loss, gradient norm and digest as JSON lines", "FILE",
            files);
   add_text(app, texts, "record-tensors",
-           "write step-000000.safetensors, ...: the batch, every parameter before the update and\n"
-           "every gradient",
+           "write step-000000.safetensors, ...: the batch, every parameter and moment before the\n"
+           "update and every gradient",
            "DIR", files);
   add_text(
       app, texts, "save",
