@@ -25,8 +25,9 @@ std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shard
 class Observer final : public StepObserver {
  public:
   /// `world` is null where there is no communication.
-  Observer(const Model& model, const TrainingSinks& sinks, Comm* world)
+  Observer(const TrainingJob& job, const Model& model, const TrainingSinks& sinks, Comm* world)
       : specs_(model.parameters),
+        steps_(job.recipe.steps),
         sinks_(sinks),
         world_(world),
         is_root_(world == nullptr || world->rank() == 0) {}
@@ -46,7 +47,7 @@ class Observer final : public StepObserver {
 
   void finished(const StepView& view) override {
     const std::uint64_t digest = sinks_.statistics ? digest_of_all(view.shards) : 0;
-    if (sinks_.end && is_root_) sinks_.end({view.step, digest});
+    if (sinks_.end && is_root_) sinks_.end({view.step, digest, view.step < steps_});
     if (!sinks_.parameters) return;
     std::vector<std::vector<float>> parameters = gather(view.shards, Gathered::values);
     if (is_root_) sinks_.parameters(std::move(parameters));
@@ -68,6 +69,7 @@ class Observer final : public StepObserver {
   }
 
   const std::vector<ParameterSpec>& specs_;
+  std::size_t steps_;
   const TrainingSinks& sinks_;
   Comm* world_;
   bool is_root_;
@@ -79,16 +81,25 @@ std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& cor
   return model_of(recipe, corpus.vocabulary()).parameters;
 }
 
+void TrainedParameters::fill(const Shard& shard, std::span<float> values) const {
+  for (std::size_t p = 0; p < specs_.size(); ++p) {
+    if (specs_[p].name != shard.spec.name) continue;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = values_[p][shard.global_index(i)];
+    }
+  }
+}
+
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
-  Observer observer(model, sinks, nullptr);
+  Observer observer(job, model, sinks, nullptr);
   train_single({job.recipe, model, job.corpus, job.initial, observer, job.stop_after});
 }
 
 void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world) {
   const Strategy strategy = job.strategy.value_or(strategy_for(job.how.mesh));
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
-  Observer observer(model, sinks, &world);
+  Observer observer(job, model, sinks, &world);
   entry_of(strategy).train({job.recipe, model, job.corpus, job.initial, observer, job.stop_after},
                            job.how, world);
 }

@@ -49,6 +49,20 @@ struct TrainingSinks {
 /// The model's parameters, in order.
 std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& corpus);
 
+/// Whole parameters, as a sink was told them, as a source of values; both must outlive it.
+class TrainedParameters final : public ParameterSource {
+ public:
+  TrainedParameters(std::span<const ParameterSpec> specs,
+                    std::span<const std::vector<float>> values)
+      : specs_(specs), values_(values) {}
+
+  void fill(const Shard& shard, std::span<float> values) const override;
+
+ private:
+  std::span<const ParameterSpec> specs_;
+  std::span<const std::vector<float>> values_;
+};
+
 /// train_single: this process alone, no communication.
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks);
 

@@ -23,7 +23,7 @@ TEST_F(CommandLineGpt2, SizesThatDoNotFitAreRefused) {
   bad({"--heads", "3"}, {"heads is 3", "128 channels"});
   bad({"--sequence", "9"}, {"sequence is 9", "positions of the model is 8"});
   bad({"--size", "124m"}, {"'124m'", "124M", "1558M"});
-  bad({"--size", "1558M", "--layers", "48000"}, {"GB", "this machine"});
+  bad({"--size", "1558M", "--layers", "30000", "--sequence", "4"}, {"GB", "this machine"});
   bad({"--channels", "9223372036854775807"}, {"9223372036854775807"});
   bad({"--dropout", "1"}, {"dropout is 1"});
   bad({"--warmup", "3000"}, {"warmup is 3000", "2000"});
