@@ -93,7 +93,7 @@ TEST(Parity, GradientsOfOnesHaveTheRootOfTheirNumberAsNorm) {
       }
     }
   });
-  EXPECT_TRUE(holds);  // its text is no part of the report
+  EXPECT_TRUE(holds);  // apart: a failure prints this expression, and must not print the report's text
 }
 
 /// Adds parameters that no other block uses yet.
