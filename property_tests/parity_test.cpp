@@ -93,7 +93,7 @@ TEST(Parity, GradientsOfOnesHaveTheRootOfTheirNumberAsNorm) {
       }
     }
   });
-  EXPECT_TRUE(holds);  // apart: a failure prints this expression, and must not print the report's text
+  EXPECT_TRUE(holds);  // a failure prints this expression: a short one
 }
 
 /// Adds parameters that no other block uses yet.
