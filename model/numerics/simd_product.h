@@ -81,6 +81,7 @@ bool packs_right(const ProductTask& task) {
 }
 
 bool packs_left(const ProductTask& task) {
+  if (task.left_term_stride == 1 && !kPacksLeftRows) return false;
   return task.columns >= kPackLeftColumns && task.rows * task.terms >= kPackElements;
 }
 
