@@ -25,22 +25,27 @@ namespace {
 
 // A tile of the matrix product: kTileRows x 2 vectors of the output, and kTileLeaves leaves of each
 // of them at once. Their sums fill most of the registers, and leave room for the operands.
+// kPacksLeftRows: a left matrix is packed even if each row lies side by side, by measurement.
 #if defined(__AVX512F__)
 constexpr std::size_t kLanes = 16;
 constexpr std::size_t kTileRows = 7;
 constexpr std::size_t kTileLeaves = 2;
+constexpr bool kPacksLeftRows = true;
 #elif defined(__AVX2__)
 constexpr std::size_t kLanes = 8;
 constexpr std::size_t kTileRows = 6;
 constexpr std::size_t kTileLeaves = 1;
+constexpr bool kPacksLeftRows = false;
 #elif defined(MESHPARITY_NEON)
 constexpr std::size_t kLanes = 4;
 constexpr std::size_t kTileRows = 4;
 constexpr std::size_t kTileLeaves = 2;
+constexpr bool kPacksLeftRows = true;
 #else
 constexpr std::size_t kLanes = 4;
 constexpr std::size_t kTileRows = 1;
 constexpr std::size_t kTileLeaves = 1;
+constexpr bool kPacksLeftRows = true;
 #endif
 
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));

@@ -9,7 +9,7 @@
 #include "model/numerics/simd_chains.h"
 #include "model/numerics/simd_dropout.h"
 #include "model/numerics/simd_elementwise.h"
-#include "model/numerics/simd_product.h"
+#include "model/numerics/simd_pack.h"
 
 // Compiled once per instruction set: internal linkage keeps the builds apart.
 // NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
@@ -108,12 +108,19 @@ void copy_rows(const float* from, std::size_t stride, std::size_t rows, std::siz
 }
 
 /// Rows of `d` features so that lanes lie along rows: to[(row / kStrip * d + feature) * kStrip +
-/// row % kStrip]. Lanes beyond the last row hold anything.
+/// row % kStrip], padded with 0.
 void turn_rows(const float* from, std::size_t stride, std::size_t rows, std::size_t d, float* to) {
-  for (std::size_t first = 0; first < rows; first += kLanes) {
-    const std::size_t count = rows - first < kLanes ? rows - first : kLanes;
-    pack_rows<kLanes>(from + first * stride, count, stride, d, 1,
-                      to + first / kStrip * d * kStrip + first % kStrip, kStrip);
+  for (; rows >= kStrip; rows -= kStrip) {
+    for (std::size_t r = 0; r < kStrip; r += kLanes) {
+      pack_rows<kLanes>(from + r * stride, kLanes, kLanes, stride, d, 1, to + r, kStrip);
+    }
+    from += kStrip * stride;
+    to += kStrip * d;
+  }
+  for (std::size_t f = 0; rows > 0 && f < d; ++f) {
+    for (std::size_t r = 0; r < kStrip; ++r) {
+      to[f * kStrip + r] = r < rows ? from[r * stride + f] : 0.0F;
+    }
   }
 }
 

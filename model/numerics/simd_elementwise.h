@@ -39,9 +39,29 @@ void add(std::size_t size, const float* a, const float* b, float* output) {
 }
 
 void add_rows(std::size_t rows, std::size_t columns, const float* matrix, float* sums) {
-  for_each_vector(columns, [&](std::size_t c, auto lanes) {
+  constexpr std::size_t kVectors = 8;  // at once: whole cache lines, and as many chains
+  std::size_t done = 0;
+  for (; rows > 1 && done + kVectors * kLanes <= columns; done += kVectors * kLanes) {
+    const float* row = matrix + done;
+    Vector sum[kVectors];
+    MESHPARITY_UNROLL for (std::size_t v = 0; v < kVectors; ++v) {
+      sum[v] = load(sums + done + v * kLanes);
+    }
+    for (std::size_t r = 0; r < rows; ++r, row += columns) {
+      MESHPARITY_UNROLL for (std::size_t v = 0; v < kVectors; ++v) {
+        sum[v] = sum[v] + load(row + v * kLanes);
+      }
+    }
+    MESHPARITY_UNROLL for (std::size_t v = 0; v < kVectors; ++v) {
+      store(sums + done + v * kLanes, sum[v]);
+    }
+  }
+  matrix += done;
+  sums += done;
+  const std::size_t stride = columns;
+  for_each_vector(columns - done, [&](std::size_t c, auto lanes) {
     Vector sum = lanes.load(sums + c);
-    for (std::size_t r = 0; r < rows; ++r) sum = sum + lanes.load(matrix + r * columns + c);
+    for (std::size_t r = 0; r < rows; ++r) sum = sum + lanes.load(matrix + r * stride + c);
     lanes.store(sums + c, sum);
   });
 }
