@@ -34,7 +34,7 @@ struct StepView {
   std::size_t step = 0;
   float loss = 0;            ///< mean over the global batch, the same on every rank
   double gradient_norm = 0;  ///< Euclidean, over all parameters (only with statistics)
-  std::uint64_t digest = 0;  ///< of all parameters before the update (only with statistics)
+  std::uint64_t digest = 0;  ///< of parameters and moments before it (only with statistics)
   /// What this rank updates. The counted ones of all ranks hold every element once.
   std::span<const ShardView> shards{};
   /// What else it holds of parameters that other ranks update: values alone, never counted.
