@@ -12,9 +12,6 @@ namespace {
 using Row = RowErrors::Row;
 using Rows = Judged::Rows;
 
-/// Numbers that the forms of all rows after one product may take: 256 MiB.
-constexpr Index kMostElements = Index{1} << 25;
-
 /// `errors` of numbers whose results are `values`: value / divisor is computed as
 /// value * fl(1 / divisor). The inverse is off by a factor of at most 1 + u; then the product is
 /// rounded.
@@ -52,7 +49,7 @@ Rows Judged::gather(const Matrix& table, equations::Read read) const {
 }
 
 RowErrors Judged::mixed(const RowErrors& errors, const Matrix& weight, Unknown first) const {
-  if (rows() * errors.unknowns() * weight.cols() <= kMostElements) {
+  if (rows() * errors.unknowns() * weight.cols() <= most_elements_) {
     return errors.times(weight, first);
   }
   RowErrors result(weight.cols());

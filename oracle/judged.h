@@ -23,9 +23,17 @@ class Judged {
     std::vector<RowErrors> errors;
   };
 
-  /// Both must outlive it.
-  Judged(const MicroBatch& batch, const Rules& rules)
-      : batch_(batch), rules_(rules), leaves_(equations::leaves_of(batch)) {}
+  /// How many numbers the forms of all rows may take after a product; where they would take more,
+  /// bounds alone go on. Through a whole model: 256 MiB. Inside a block there is little to share.
+  static constexpr Index kWholeModel = Index{1} << 25;
+  static constexpr Index kOneBlock = Index{1} << 18;
+
+  /// Batch and rules must outlive it.
+  Judged(const MicroBatch& batch, const Rules& rules, Index most_elements = kWholeModel)
+      : batch_(batch),
+        rules_(rules),
+        most_elements_(most_elements),
+        leaves_(equations::leaves_of(batch)) {}
 
   /// What the judged computation holds exactly.
   static Rows exact(const Matrix& values);
@@ -103,6 +111,7 @@ class Judged {
 
   const MicroBatch& batch_;
   const Rules& rules_;
+  Index most_elements_;
   std::vector<Range> leaves_;
   Unknown unknowns_ = 0;
 };

@@ -186,21 +186,31 @@ class JudgedHead {
     return result;
   }
 
-  /// dS = P (r (dO v) - D).
+  /// dS = P (r (dO v) - D), D = dO o: what is off in dO, v and o is taken of the difference
+  /// dO (r v - o) as a whole.
   Rounded gradient_of_scores(const Rounded& o, const Rounded& d_o) const {
-    const Rounded d_weights = selected(scores_of(d_o, v_));
+    const Sum sum{.grain = static_cast<std::size_t>(size_), .fused = true};
+    const Rounded v = transposed(v_);
+    const Matrix to_values = d_o.value * v.value;
+    const Matrix own = own_bound(d_o, v, sum, rules_);
     const Rounded p = divided();
     Rounded result = exactly(Matrix::Zero(positions_, positions_));
     for (Index i = 0; i < positions_; ++i) {
+      const Row size = d_o.value.row(i).cwiseAbs() + d_o.bound.row(i);
       const Row terms = d_o.value.row(i).cwiseProduct(o.value.row(i));
-      const Row doubts = d_o.bound.row(i).cwiseProduct(o.value.row(i).cwiseAbs() + o.bound.row(i)) +
-                         d_o.value.row(i).cwiseAbs().cwiseProduct(o.bound.row(i));
+      const Row doubts = d_o.bound.row(i).cwiseProduct(o.value.row(i).cwiseAbs()) +
+                         size.cwiseProduct(o.bound.row(i));
       const double d = terms.sum();
-      const Sum sum{.grain = static_cast<std::size_t>(size_), .fused = true};
-      const double d_bound = doubts.sum() + lane_sum_bound(terms, doubts, sum, rules_);
+      const double d_own = lane_sum_bound(terms, doubts, sum, rules_);
       for (Index k = 0; k <= i; ++k) {
-        const double difference = d_weights.value(i, k) - d;
-        double bound = d_weights.bound(i, k) + d_bound;
+        const double r = factors_(i, k);
+        const Row away = r * v_.value.row(k) - o.value.row(i);
+        double bound = d_o.bound.row(i).dot(away.cwiseAbs()) +
+                       size.dot(r * v_.bound.row(k) + o.bound.row(i)) + r * own(i, k) + d_own;
+        if (is_selected_ && r != 0) {
+          bound += own_rounding(r * to_values(i, k), bound + doubts.sum(), arithmetic_);
+        }
+        const double difference = r * to_values(i, k) - d;
         bound += own_rounding(difference, bound, arithmetic_);
         const double product = p.value(i, k) * difference;
         double all = p.value(i, k) * bound + p.bound(i, k) * (std::abs(difference) + bound);

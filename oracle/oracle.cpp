@@ -116,7 +116,7 @@ OracleLocal oracle_local(const Model& model, const Tensors& parameters, const Mi
     throw std::invalid_argument("the boundaries were not recorded");
   }
   const Rules rules{binary32(), order};
-  Judged judged(batch, rules);
+  Judged judged(batch, rules, Judged::kOneBlock);
   const std::vector<Matrix> matrices = matrices_of(model, parameters);
 
   OracleLocal result;

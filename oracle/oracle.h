@@ -48,12 +48,12 @@ struct Arithmetic {
   /// rounding of the same operation.
   double unit;
   double underflow;
-  /// Relative error of exp and log, likewise.
+  /// Relative error of exp, log, GELU and its derivative, likewise.
   double function_error;
 };
 
-/// The largest error in ULP that float32's exp and log may have; model/numerics/functions.h
-/// promises less.
+/// The largest error in ULP that float32's functions may have; model/numerics/functions.h promises
+/// less.
 inline constexpr double kFunctionUlp = 1.0;
 
 /// Rounding of binary32: unit 2^-24, smallest subnormal 2^-149.
@@ -99,8 +99,8 @@ struct OracleStep {
 };
 
 /// One step from `parameters` (which the judged computation holds exactly) on a whole global
-/// batch. Throws std::invalid_argument if names, shapes, tokens or targets do not fit together or
-/// rows are not samples, and std::overflow_error if a sum is so long that no bound holds (half of
+/// batch. Throws std::invalid_argument if names, shapes, tokens or targets do not fit together,
+/// and std::overflow_error if a sum is so long that no bound holds (half of
 /// 2^24 terms in a chain).
 OracleStep oracle_step(const Model& model, const Tensors& parameters, const MicroBatch& batch,
                        SumOrder order = SumOrder::canonical,

@@ -41,6 +41,7 @@ struct LeafShares {
       samples.push_back(batches.samples_of(microbatches.back()[at[Axis::fsdp]]));
       most_samples = std::max(most_samples, batches.most_samples(microbatches.back()));
     }
+    most_rows = most_samples * batches.positions();
   }
 
   Range all;
@@ -49,14 +50,15 @@ struct LeafShares {
   std::vector<std::vector<Range>> microbatches;  // of mine: [microbatch][fsdp index]
   std::vector<Range> samples;                    // of each microbatch, this rank's
   std::size_t most_samples = 0;
+  std::size_t most_rows = 0;
 };
 
 /// The losses of a microbatch are added up over fsdp, those of a replica over dp.
 class MeshLosses {
  public:
-  MeshLosses(const HeadSpec& head, const LeafShares& shares, std::size_t most_rows,
-             FeatureGroup& tp, MeshGroups& groups, Reduction reduction)
-      : head_(head, most_rows, tp),
+  MeshLosses(const HeadSpec& head, const LeafShares& shares, FeatureGroup& tp, MeshGroups& groups,
+             Reduction reduction)
+      : head_(head, shares.most_rows, tp),
         shares_(shares),
         of_microbatch_(shares.all.end, shares.all, 1),
         losses_(shares.all.end, shares.mine, 1),
@@ -100,17 +102,16 @@ class MeshLosses {
 }  // namespace
 
 void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
-  const Recipe& recipe = run.recipe;
-  validate(how, recipe, run.model);
+  validate(how, run.recipe, run.model);
   MeshGroups groups = lay_out(how.mesh, world);
   const MeshCoordinates at = groups.at;
-  const BatchSource batches(recipe, run.corpus);
+  const BatchSource batches(run.recipe, run.corpus);
   const LeafShares shares(batches, how, at);
 
   // Which blocks, with which features, elements and copies of them.
   const Range my_blocks = share_of(run.model.blocks.size(), how.mesh[Axis::pp], at[Axis::pp]);
   TensorParallelGroup tp(groups[Axis::tp], how.reduction);
-  const Blocks blocks(run.model, my_blocks, shares.most_samples * batches.positions(), tp);
+  const Blocks blocks(run.model, my_blocks, shares.most_rows, tp);
   ShardedBlocks sharded(blocks, run.initial, batches, shares.microbatches, groups[Axis::fsdp],
                         how.reduction);
   GradientSums& gradients = sharded.owned_gradients();
@@ -119,9 +120,8 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
   PipelineStage stage(blocks, batches, shares.most_samples, run.observer.boundaries(), how.schedule,
                       how.microbatches, groups[Axis::pp]);
   TiedParameters tied(run.model, blocks, replicas.owned_parts(), groups[Axis::pp]);
-  MeshLosses losses(run.model.head, shares, shares.most_samples * batches.positions(), tp, groups,
-                    how.reduction);
-  Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values());
+  MeshLosses losses(run.model.head, shares, tp, groups, how.reduction);
+  Optimizer optimizer(run.recipe, replicas.owned(), replicas.owned_values());
   std::vector<ShardView> owned = replicas.owned_views();
   optimizer.show_state(owned);
   const std::vector<ShardView> copies = replicas.copies();
@@ -160,10 +160,8 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     replicas.finish_reduce_scatter();
     const float loss = losses.reduce() * batches.inverse_targets(step);
     tied.add_uses(gradients, owned);
-    const double norm =
-        observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
-                     world, optimizer.needs_norm());
-    optimizer.start_step(step, norm);
+    const StepView view{.step = step, .loss = loss, .shards = owned, .copies = copies};
+    optimizer.start_step(step, observe_step(run.observer, view, world, optimizer.needs_norm()));
     for (std::size_t p = 0; p < owned.size(); ++p) {
       optimizer.update(p, owned[p].gradient);
       replicas.begin_all_gather(p);

@@ -43,6 +43,11 @@ std::string facts_corpus() {
   return text;
 }
 
+bool is_facts_corpus(const std::string& corpus_sha256) {
+  static const std::string facts_sha256 = sha256(facts_corpus());
+  return corpus_sha256 == facts_sha256;
+}
+
 RightAnswers ask_all_facts(Generator& generator, const Corpus& corpus) {
   RightAnswers answers;
   for (const Fact& fact : all_facts()) {

@@ -27,6 +27,9 @@ struct RightAnswers {
   std::size_t asked = 0;
 };
 
+/// True if this is what a corpus with this SHA-256 holds.
+bool is_facts_corpus(const std::string& corpus_sha256);
+
 /// Asks a model every question; its likeliest tokens up to the line end are its answer. `corpus` is
 /// the generator's, and has every byte of the facts.
 RightAnswers ask_all_facts(Generator& generator, const Corpus& corpus);

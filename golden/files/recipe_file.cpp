@@ -43,6 +43,7 @@ RecipeField decimal(std::string_view key, std::string_view help) {
   return {key, help, Type::number,
           [](const Recipe& recipe) { return decimal_text(recipe.*Member); },
           [](Recipe& recipe, std::string_view text) {
+            parse_decimal<float>(text);  // what is used is rounded to it
             recipe.*Member = parse_decimal<std::remove_reference_t<decltype(recipe.*Member)>>(text);
           }};
 }

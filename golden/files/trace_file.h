@@ -43,6 +43,7 @@ struct TraceStep {
 struct TraceEnd {
   std::size_t steps = 0;
   std::uint64_t digest = 0;
+  bool stopped = false;  ///< before the recipe's last step, as asked
 
   bool operator==(const TraceEnd&) const = default;
 };

@@ -5,8 +5,10 @@
 #include <filesystem>
 
 #include "golden/files/file_io.h"
+#include "golden/files/gpt2_names.h"
 #include "golden/files/model_file.h"
 #include "golden/files/number_text.h"
+#include "golden/files/recipe_file.h"
 #include "golden/files/safetensors.h"
 #include "model/error.h"
 
@@ -59,20 +61,27 @@ void TensorRecorder::record(const StepTensors& tensors) const {
   std::vector<std::size_t> targets_shape{recipe_.batch};
   if (batches_.positions() > 1) targets_shape.push_back(batches_.positions());
   TensorFile file;
+  Recipe without_paths = recipe_;
+  without_paths.data.clear();
+  without_paths.validation_data.clear();
   file.metadata = {{"step", std::to_string(tensors.step)},
-                   {"loss", hex_text(static_cast<double>(tensors.loss))}};
+                   {"loss", hex_text(static_cast<double>(tensors.loss))},
+                   {"recipe", to_text(without_paths)}};
   file.tensors.push_back({"batch.tokens",
                           {recipe_.batch, batch.tokens.size() / recipe_.batch},
                           std::move(batch.tokens)});
   file.tensors.push_back({"batch.targets", std::move(targets_shape), std::move(batch.targets)});
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    file.tensors.push_back(
-        stored_parameter("param/" + specs_[i].name, specs_[i], tensors.parameters[i]));
-  }
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    file.tensors.push_back(
-        stored_parameter("grad/" + specs_[i].name, specs_[i], tensors.gradients[i]));
-  }
+  const auto add = [&](const char* what, const std::vector<std::vector<float>>& whole) {
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      file.tensors.push_back(stored_parameter(
+          what + file_name_of(specs_[i].name), specs_[i],
+          in_file_order(specs_[i], WeightLayout::input_output, recipe_.heads, whole[i])));
+    }
+  };
+  add("param/", tensors.parameters);
+  add("grad/", tensors.gradients);
+  add("exp_avg/", tensors.first_moments);
+  add("exp_avg_sq/", tensors.second_moments);
   save_safetensors(step_path(directory_, tensors.step), file);
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "golden/files/file_io.h"
+#include "golden/files/llmc_checkpoint.h"
 #include "golden/files/model_file.h"
 #include "golden/jobs/training_job.h"
 #include "golden/programs/launch.h"
@@ -93,9 +94,8 @@ class Results {
   void finish() {
     progress_.reset();
     if (!options_.save_path.empty()) {
-      save_safetensors(options_.save_path,
-                       model_file(inputs_.recipe, *inputs_.corpus, inputs_.corpus_sha256,
-                                  parameters_of(inputs_.recipe, *inputs_.corpus), parameters_));
+      save_model(options_.save_path, inputs_.recipe, *inputs_.corpus, inputs_.corpus_sha256,
+                 parameters_of(inputs_.recipe, *inputs_.corpus), parameters_);
     }
     if (trace_) trace_->commit();
   }
@@ -125,26 +125,6 @@ class Results {
   std::vector<std::vector<float>> parameters_;
 };
 
-/// Whole parameters as a source.
-class TrainedParameters final : public ParameterSource {
- public:
-  TrainedParameters(std::vector<ParameterSpec> specs, const std::vector<std::vector<float>>& values)
-      : specs_(std::move(specs)), values_(values) {}
-
-  void fill(const Shard& shard, std::span<float> values) const override {
-    for (std::size_t p = 0; p < specs_.size(); ++p) {
-      if (specs_[p].name != shard.spec.name) continue;
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        values[i] = values_[p][shard.global_index(i)];
-      }
-    }
-  }
-
- private:
-  std::vector<ParameterSpec> specs_;
-  const std::vector<std::vector<float>>& values_;
-};
-
 void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
            const Launch& launch, const TrainingSinks& sinks) {
   const TrainingJob job{inputs.recipe, *inputs.corpus,   initial,
@@ -159,10 +139,14 @@ void train(const TrainOptions& options, const TrainInputs& inputs, const Paramet
   }
 }
 
-/// Rank 0: validates and samples from the trained or loaded model.
+/// Rank 0: exports, validates and samples from the trained or loaded model.
 void use_model(const TrainOptions& options, const TrainInputs& inputs,
                const ParameterSource& parameters) {
-  if (!options.uses_model()) return;
+  if (!options.export_path.empty()) {
+    save_llmc_checkpoint(options.export_path, inputs.recipe,
+                         parameters_of(inputs.recipe, *inputs.corpus), parameters);
+  }
+  if (!options.samples_or_validates()) return;
   const Model model = model_of(inputs.recipe, inputs.corpus->vocabulary());
   Generator generator(inputs.recipe, model, *inputs.corpus, parameters);
   if (options.validates_all) {
@@ -194,9 +178,8 @@ void train_and_use(const TrainOptions& options, const TrainInputs& inputs, const
   if (!is_root) return;
   writing([&] {
     results.finish();
-    use_model(
-        options, inputs,
-        TrainedParameters(parameters_of(inputs.recipe, *inputs.corpus), results.parameters()));
+    const std::vector<ParameterSpec> specs = parameters_of(inputs.recipe, *inputs.corpus);
+    use_model(options, inputs, TrainedParameters(specs, results.parameters()));
   });
 }
 

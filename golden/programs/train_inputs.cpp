@@ -10,6 +10,8 @@
 
 #include "golden/files/corpus_file.h"
 #include "golden/files/file_io.h"
+#include "golden/files/llmc_checkpoint.h"
+#include "golden/files/model_file.h"
 #include "golden/files/recipe_file.h"
 #include "golden/jobs/training_job.h"
 #include "golden/programs/tensor_recorder.h"
@@ -31,7 +33,7 @@ void require_model(const Recipe& recipe, ModelKind said, const std::string& by) 
 Recipe recipe_of(const TrainOptions& options, const std::optional<LoadedModel>& model) {
   Recipe recipe;
   const bool goes_on = model && model->has_recipe();
-  if (goes_on) recipe = model->recipe();
+  if (model) recipe = model->recipe();
   const SaidField* const flag = options.override_of("model");
   if (flag != nullptr && !goes_on) set_recipe_field(recipe, flag->key, flag->value);
   if (!options.recipe_path.empty()) apply_recipe_file(recipe, options.recipe_path);
@@ -97,9 +99,10 @@ void require_no_training_results(const TrainOptions& options) {
   for (const auto& [flag, path] : results) {
     if (path->empty()) continue;
     throw UsageError(
-        fmt::format("{} '{}' wants a training run, but --load with --sample or --validate does "
-                    "not train",
-                    flag, *path),
+        fmt::format(
+            "{} '{}' wants a training run, but --load with --sample, --validate or --export "
+            "does not train",
+            flag, *path),
         "say how far to train with --steps");
   }
 }
@@ -112,19 +115,33 @@ bool same_file(const std::string& a, const std::string& b) {
          std::filesystem::equivalent(a, b, error);
 }
 
+/// A checkpoint is written while the loaded model is read from, and would not be a trace.
+void require_export_apart(const TrainOptions& options) {
+  const std::pair<const char*, const std::string*> others[] = {{"--trace", &options.trace_path},
+                                                               {"--save", &options.save_path},
+                                                               {"--load", &options.load_path}};
+  for (const auto& [flag, path] : others) {
+    if (!same_file(options.export_path, *path)) continue;
+    throw UsageError(fmt::format("'{}' is both --export and {}", options.export_path, flag),
+                     "name two files");
+  }
+}
+
 }  // namespace
 
 TrainInputs read_train_inputs(const TrainOptions& options) {
   TrainInputs inputs;
   if (!options.load_path.empty()) inputs.model.emplace(options.load_path);
   inputs.recipe = recipe_of(options, inputs.model);
+  if (inputs.model) inputs.model->fit(inputs.recipe);
+  if (!options.export_path.empty()) require_exportable(inputs.recipe);
   inputs.trains = trains(options);
   if (!inputs.trains) require_no_training_results(options);
 
   const bool vocabulary_is_enough = !inputs.trains && !options.validates() &&
                                     inputs.recipe.data.empty() && inputs.model->has_recipe();
   if (vocabulary_is_enough) {
-    inputs.corpus = inputs.model->vocabulary_corpus(inputs.recipe.context);
+    inputs.corpus = inputs.model->vocabulary_corpus(inputs.recipe);
     inputs.corpus_sha256 = inputs.model->corpus_sha256();
   } else {
     auto [corpus, hash] = read_corpus(inputs.recipe);
@@ -150,7 +167,8 @@ TrainInputs read_train_inputs(const TrainOptions& options) {
 }
 
 void require_outputs(const TrainOptions& options, const Recipe& recipe) {
-  for (const std::string* output : {&options.trace_path, &options.save_path}) {
+  for (const std::string* output :
+       {&options.trace_path, &options.save_path, &options.export_path}) {
     if (output->empty()) continue;
     require_writable(*output);
     for (const std::string* input : {&recipe.data, &options.recipe_path}) {
@@ -163,6 +181,8 @@ void require_outputs(const TrainOptions& options, const Recipe& recipe) {
     throw UsageError(fmt::format("'{}' is both --trace and --save", options.save_path),
                      "name two files");
   }
+  if (!options.save_path.empty()) require_saveable(options.save_path, recipe);
+  require_export_apart(options);
   if (same_file(options.trace_path, options.load_path)) {
     throw UsageError(fmt::format("'{}' is both --trace and --load", options.load_path),
                      "name two files");

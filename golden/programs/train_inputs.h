@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "golden/files/model_file.h"
+#include "golden/files/loaded_model.h"
 #include "golden/programs/train_options.h"
 #include "model/corpus.h"
 #include "model/recipe.h"

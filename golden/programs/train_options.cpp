@@ -23,8 +23,8 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     R"(--model gpt2, here or in the recipe file, decides the defaults. Without --load, parameters
 start at random. With --load they start as saved, and what --recipe and the flags do not say comes
-from the saved model's recipe. With --load and --sample or --validate but no --steps flag, nothing
-is trained; sampling needs no --data then.
+from the saved model's recipe. With --load and --sample, --validate or --export but no --steps
+flag, nothing is trained; sampling needs no --data then.
 
 Exit status: 0 done, 1 a proof failed, 2 bad usage or input, 3 the environment failed.
 
@@ -110,11 +110,20 @@ void add_options(CLI::App& app, Texts& texts) {
   add_text(app, texts, "trace", "write step, loss, gradient norm and digest as JSON lines", "FILE",
            files);
   add_text(app, texts, "record-tensors",
-           "write step-000000.safetensors, ...: the batch, every parameter before the update and\n"
-           "every gradient",
+           "write step-000000.safetensors, ...: the batch, every parameter and moment before the\n"
+           "update and every gradient",
            "DIR", files);
-  add_text(app, texts, "save", "write the trained model (safetensors)", "FILE", files);
-  add_text(app, texts, "load", "start from a saved model", "FILE", files);
+  add_text(
+      app, texts, "save",
+      "write the trained model (safetensors; gpt2 as Hugging Face's transformers read it, with\n"
+      "config.json beside)",
+      "FILE", files);
+  add_text(
+      app, texts, "load",
+      "start from a saved model: ours, GPT-2 of transformers (.safetensors) or of llm.c (.bin)",
+      "FILE", files);
+  add_text(app, texts, "export", "write the model as a checkpoint of llm.c (gpt2, tied)", "FILE",
+           files);
   add_text(app, texts, "stop-after", "end training after N steps (no part of the recipe)", "N",
            files);
   add_text(app, texts, "sample",
@@ -277,6 +286,7 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   options.tensors_path = texts["record-tensors"];
   options.save_path = texts["save"];
   options.load_path = texts["load"];
+  options.export_path = texts["export"];
   read_overrides(app, texts, options);
   read_uses(app, texts, options);
   if (given("trainer")) set_trainer(options, texts["trainer"]);

@@ -27,6 +27,7 @@ struct TrainOptions {
   std::string tensors_path;
   std::string save_path;
   std::string load_path;
+  std::string export_path;
   std::uint64_t samples = 0;              ///< of a text without documents: tokens of one
   std::optional<std::string> prompt;      ///< what samples begin with
   float temperature = 1;                  ///< > 0
@@ -38,7 +39,8 @@ struct TrainOptions {
   bool quiet = false;
 
   bool validates() const { return validates_all || validation_batches > 0; }
-  bool uses_model() const { return validates() || samples > 0; }
+  bool samples_or_validates() const { return validates() || samples > 0; }
+  bool uses_model() const { return samples_or_validates() || !export_path.empty(); }
   bool overrides_field(std::string_view key) const { return override_of(key) != nullptr; }
   /// What a flag says about a field; null if none does.
   const SaidField* override_of(std::string_view key) const;

@@ -13,8 +13,8 @@
 /// All work in binary64, where the method's error is far below half a unit of binary32, and round
 /// once. A NaN runs through the arithmetic and stays one.
 ///
-/// Where compilers make poor vector code of a loop, the function is a template over what it computes
-/// with: one number here, a vector of them in simd_functions.h.
+/// Where compilers make poor vector code of a loop, the function is a template over what it
+/// computes with: one number here, a vector of them in simd_functions.h.
 #define MESHPARITY_INLINE [[gnu::always_inline]] static inline
 
 namespace meshparity {

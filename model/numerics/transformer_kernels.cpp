@@ -46,8 +46,7 @@ DropoutTask dropout_task(const Dropout& dropout, std::uint64_t rows, std::uint64
 }
 
 AttentionTask attention_task(const AttentionShape& shape, const Dropout& dropout) {
-  require_sizes(shape.head_size > 0 && shape.part > 0 &&
-                    std::has_single_bit(shape.parts) &&
+  require_sizes(shape.head_size > 0 && shape.part > 0 && std::has_single_bit(shape.parts) &&
                     (!dropout.active() || shape.positions == shape.sequence),
                 "attention");
   const std::uint64_t features = (shape.first_head + shape.heads) * shape.sequence;
@@ -77,8 +76,7 @@ AttentionTask attention_task(const AttentionShape& shape, const Dropout& dropout
 
 void layer_norm(std::span<const float> input, std::span<const float> gain,
                 std::span<const float> bias, RowMoments moments, std::span<float> output) {
-  LayerNormTask task = layer_norm_task(
-      input, gain, {moments.mean, moments.inverse_deviation}, "layer_norm");
+  LayerNormTask task = layer_norm_task(input, gain, moments, "layer_norm");
   require_sizes(bias.size() == gain.size() && output.size() == input.size(), "layer_norm");
   task.bias = bias.data();
   kernel_table().layer_norm(task, moments.mean.data(), moments.inverse_deviation.data(),

@@ -10,15 +10,17 @@
 /// The transformer's loops, in the order that NUMERICS.md (version 2) gives every operation.
 namespace meshparity {
 
-/// What a layer norm saves of each row.
-struct RowMoments {
-  std::span<float> mean;               ///< (rows)
-  std::span<float> inverse_deviation;  ///< (rows): 1 / sqrt(variance + epsilon)
-};
-/// The same, to read.
+/// What a layer norm has saved of each row.
 struct SavedMoments {
-  std::span<const float> mean;
-  std::span<const float> inverse_deviation;
+  std::span<const float> mean;               ///< (rows)
+  std::span<const float> inverse_deviation;  ///< (rows): 1 / sqrt(variance + epsilon)
+};
+/// The same, to be filled.
+struct RowMoments {
+  std::span<float> mean;
+  std::span<float> inverse_deviation;
+
+  operator SavedMoments() const { return {mean, inverse_deviation}; }
 };
 inline constexpr float kLayerNormEpsilon = 1e-5F;
 

@@ -166,8 +166,8 @@ TEST(Gpt2Recipe, RefusesEverySizeOfZeroAndEveryOneThatOverflows) {
     }
   }
   Recipe recipe = gpt2_recipe();
-  recipe.channels = std::size_t{1} << 20;
-  expect_refused(recipe, "1048576 x 1048576");
+  recipe.channels = std::size_t{1} << 21;
+  expect_refused(recipe, "2097152 x 2097152");
 }
 
 TEST(Gpt2Recipe, RefusesSizesThatDoNotFitEachOther) {

@@ -231,8 +231,8 @@ ElementaryFunctions functions_rounded(Rounding rounded) {
   const auto rounds = [rounded](double (*function)(double)) {
     return [=](float x) { return rounded(function(static_cast<double>(x)), x); };
   };
-  return {rounds([](double x) { return std::exp(x); }), rounds([](double x) { return std::log(x); }),
-          rounds(gelu_of), rounds(gelu_slope_of)};
+  return {rounds([](double x) { return std::exp(x); }),
+          rounds([](double x) { return std::log(x); }), rounds(gelu_of), rounds(gelu_slope_of)};
 }
 
 }  // namespace

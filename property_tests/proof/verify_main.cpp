@@ -83,14 +83,16 @@ OracleProof prove_oracle(const Options& options) {
     const Model model = model_of(golden.recipe, golden.corpus.vocabulary());
     const OracleVerdict verdict = hold_to_oracle(golden.recipe, model, golden.corpus);
     proof.proven = proof.proven && !verdict.first_difference;
-    text << "  " << golden.name << ": " << verdict.steps << " steps, worst error / bound "
-         << verdict.worst_ratio << " (" << verdict.worst_tensor << ", step " << verdict.worst_step
-         << "), of blocks alone " << verdict.worst_local_ratio << " (" << verdict.worst_local_what
-         << "), least of all " << verdict.bluntest_ratio << " (" << verdict.bluntest_what
-         << "), of updates " << verdict.worst_update_ratio << "\n";
+    text << "  " << golden.name << ": " << verdict.steps << " steps, " << verdict.whole_steps
+         << " of them end to end, worst error / bound " << verdict.worst_ratio << " ("
+         << verdict.worst_tensor << ", step " << verdict.worst_step << "), of blocks alone "
+         << verdict.worst_local_ratio << " (" << verdict.worst_local_what << "), least of all "
+         << verdict.bluntest_ratio << " (" << verdict.bluntest_what << "), of updates "
+         << verdict.worst_update_ratio << "\n";
     if (verdict.first_difference) text << "  " << *verdict.first_difference << "\n";
     json["recipes"].push_back({{"name", golden.name},
                                {"steps", verdict.steps},
+                               {"whole_steps", verdict.whole_steps},
                                {"worst_ratio", verdict.worst_ratio},
                                {"worst_local_ratio", verdict.worst_local_ratio},
                                {"worst_local_what", verdict.worst_local_what},

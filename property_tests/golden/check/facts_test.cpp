@@ -8,7 +8,7 @@ namespace meshparity {
 namespace {
 
 TEST(Facts, TheCorpusIsMadeByItsRule) {
-  EXPECT_EQ(read_file(std::string(MESHPARITY_GOLDEN_DIR) + "/corpus/facts.txt", "corpus"),
+  EXPECT_EQ(read_file(MESHPARITY_GOLDEN_DIR "/corpus/facts.txt", "corpus"),
             facts_corpus());
 }
 

@@ -1,4 +1,5 @@
 // GPT-2's flags and data, and how every model is validated and sampled.
+#include "golden/files/safetensors.h"
 #include "golden/files/trace_file.h"
 #include "property_tests/golden/programs/command_line_fixture.h"
 
@@ -23,7 +24,7 @@ TEST_F(CommandLineGpt2, SizesThatDoNotFitAreRefused) {
   bad({"--heads", "3"}, {"heads is 3", "128 channels"});
   bad({"--sequence", "9"}, {"sequence is 9", "positions of the model is 8"});
   bad({"--size", "124m"}, {"'124m'", "124M", "1558M"});
-  bad({"--size", "1558M", "--layers", "48000"}, {"GB", "this machine"});
+  bad({"--size", "1558M", "--layers", "30000", "--sequence", "4"}, {"GB", "this machine"});
   bad({"--channels", "9223372036854775807"}, {"9223372036854775807"});
   bad({"--dropout", "1"}, {"dropout is 1"});
   bad({"--warmup", "3000"}, {"warmup is 3000", "2000"});
@@ -65,6 +66,47 @@ TEST_F(CommandLineGpt2, AWholePartIsValidated) {
   EXPECT_TRUE(result.output.starts_with("validation loss ")) << result.output;
   EXPECT_TRUE(says(result.output, " targets)\nem")) << result.output;
   EXPECT_EQ(count(result.output, "\nem"), 2U) << result.output;
+}
+
+TEST_F(CommandLineGpt2, MomentsAreRecordedBeforeTheUpdate) {
+  const Words recipe = {"--recipe",   file("gpt2.recipe"),
+                        "--form",     "lines",
+                        "--channels", "8",
+                        "--heads",    "2",
+                        "--batch",    "4",
+                        "--steps",    "2",
+                        "--quiet",    "--record-tensors"};
+  for (const std::string& mesh : {std::string("dp=1"), std::string("fsdp=2,tp=2,pp=2")}) {
+    Words words = recipe;
+    words.insert(words.end(), {file(mesh), "--mesh", mesh});
+    const ChildResult result = train(words);
+    ASSERT_EQ(result.status, 0) << result.errors;
+  }
+  std::vector<std::map<std::string, std::vector<float>>> steps;
+  for (const char* name : {"/step-000000.safetensors", "/step-000001.safetensors"}) {
+    EXPECT_EQ(read_file(file("dp=1") + name, "f"), read_file(file("fsdp=2,tp=2,pp=2") + name, "f"));
+    const TensorFile recorded = load_safetensors(file("dp=1") + name);
+    EXPECT_TRUE(says(recorded.metadata.at("recipe"), "channels = 8\n"));
+    EXPECT_FALSE(says(recorded.metadata.at("recipe"), "names.txt"));
+    auto& floats = steps.emplace_back();
+    for (const StoredTensor& tensor : recorded.tensors) {
+      if (const auto* const values = std::get_if<std::vector<float>>(&tensor.values)) {
+        floats[tensor.name] = *values;
+      }
+    }
+  }
+  EXPECT_TRUE(steps[0].contains("grad/h.0.attn.c_attn.weight"));
+  const std::string name = "h.0.mlp.c_fc.weight";
+  const std::vector<float>& gradient = steps[0].at("grad/" + name);
+  ASSERT_EQ(gradient.size(), 8U * 32U);
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    const float part = static_cast<float>(1 - 0.9) * gradient[i];
+    EXPECT_EQ(steps[0].at("exp_avg/" + name)[i], 0);
+    EXPECT_EQ(steps[0].at("exp_avg_sq/" + name)[i], 0);
+    EXPECT_EQ(steps[1].at("exp_avg/" + name)[i], part);
+    EXPECT_EQ(steps[1].at("exp_avg_sq/" + name)[i],
+              static_cast<float>(1 - 0.999) * gradient[i] * gradient[i]);
+  }
 }
 
 TEST_F(CommandLineGpt2, ARunMayStopEarlyAndIsTheBeginningOfTheWholeOne) {

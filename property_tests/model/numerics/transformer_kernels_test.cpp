@@ -113,15 +113,26 @@ RC_GTEST_PROP(LayerNorm, GainsGradientIsALeafOverRows, ()) {
 }
 
 TEST(LayerNorm, LanesThatEndEarlyKeepTheirMinusZero) {
-  // 17 products of which each underflows to -0: no lane may be touched by a +0 that is no term.
-  const std::vector<float> input(17, -0x1p-100F);
+  // 16 products g * n underflow to -0, and so must their sum: a +0 that is no term would show in
+  // the gradient of the last column, where g is -0 and the sum of all g is +0.
+  std::vector<float> input(17, 0x1p-100F);
+  std::vector<float> output_gradient(17, -0x1p-100F);
+  for (std::size_t c = 0; c < 8; ++c) {
+    input[c] = -input[c];
+    output_gradient[c] = -output_gradient[c];
+  }
+  output_gradient[16] = -0.0F;
   const std::vector<float> gain(17, 1.0F);
-  const std::vector<float> output_gradient(17, 0x1p-100F);
   std::vector<float> mean{0.0F};
   std::vector<float> inverse_deviation{1.0F};
-  std::vector<float> sums(17, 0.0F);
-  add_layer_norm_gain(input, {mean, inverse_deviation}, output_gradient, sums);
-  for (const float sum : sums) EXPECT_TRUE(same_float(sum, -0.0F));
+  const Isa before = isa_in_use();
+  for (const Isa isa : available_isas()) {
+    use_isa(isa);
+    std::vector<float> gradient = output_gradient;
+    layer_norm_backward(input, gain, {mean, inverse_deviation}, gradient, gradient);
+    EXPECT_TRUE(same_float(gradient[16], 0.0F)) << name_of(isa);  // -0 - (n * -0)
+  }
+  use_isa(before);
 }
 
 RC_GTEST_PROP(TransformerKernels, GeluIsTheFunctionOfEachElement, ()) {
@@ -168,6 +179,20 @@ RC_GTEST_PROP(TransformerKernels, DropoutIsAFunctionOfCoordinates, ()) {
     const float scaled = probability > 0 ? before[i] * dropout.scale : before[i];
     require_same(values[i], kept ? scaled : 0.0F);
   }
+}
+
+TEST(TransformerKernels, DropoutKeepsWhatIsExactlyTheProbability) {
+  Dropout dropout{.key = {1, 2}, .step = 3, .place = 4, .first_row = 5};
+  dropout.probability = unit_float(philox4x32({0, 5, 3, 4}, dropout.key)[2]);
+  dropout.scale = 2.0F;
+  const Isa before = isa_in_use();
+  for (const Isa isa : available_isas()) {
+    use_isa(isa);
+    std::vector<float> values(4, 1.0F);
+    apply_dropout(dropout, 1, values);
+    EXPECT_EQ(values[2], 2.0F) << name_of(isa);
+  }
+  use_isa(before);
 }
 
 TEST(TransformerKernels, DropoutRefusesCoordinatesThatDoNotFit) {
