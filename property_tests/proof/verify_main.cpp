@@ -86,8 +86,8 @@ class OracleProof {
   }
 
   bool proven() const {
-    return std::ranges::none_of(verdicts_,
-                                [](const OracleVerdict& v) { return v.first_difference; });
+    return std::ranges::none_of(
+        verdicts_, [](const OracleVerdict& v) { return v.first_difference.has_value(); });
   }
   std::string text() const;
   nlohmann::ordered_json to_json() const;
