@@ -46,9 +46,9 @@ class GeluFeedForward final : public Block {
 
     layer_norm(input, parameters[kGain], parameters[kBias], {s.mean, s.inverse_deviation},
                n_values);
-    const MatrixView n(n_values, rows, width_);                                 // replicated
-    canonical_product(n, up, spec_.channel_grain, s.u, {parameters[kUpBias]});  // sharded
-    gelu(s.u, s.h);
+    const MatrixView n(n_values, rows, width_);                                     // replicated
+    canonical_product(n, up, spec_.channel_grain, s.slope, {parameters[kUpBias]});  // u, sharded
+    gelu(s.slope, s.h);  // of u, which backward needs no more than its slope
     const MatrixView h(s.h, rows, features_.size());
     y_->product(h, down, output, {parameters[kDownBias]});  // partial -> replicated
     apply_dropout(dropout_of(spec_.output, batch), rows, output);
@@ -68,9 +68,9 @@ class GeluFeedForward final : public Block {
 
     const MatrixView dy(dropout_backward(spec_.output, batch, output_gradient, dy_), rows,
                         width_);  // replicated
-    const auto du_values = std::span<float>(du_).first(s.u.size());
+    const auto du_values = std::span<float>(du_).first(s.slope.size());
     canonical_product(dy, down.transposed(), spec_.channel_grain, du_values);  // sharded
-    gelu_backward(s.u, du_values);
+    gelu_backward(s.slope, du_values);
     const MatrixView du(du_values, rows, features_.size());
     dn_->begin(du, up.transposed(), input_gradient);  // partial
 
@@ -96,10 +96,10 @@ class GeluFeedForward final : public Block {
       SavedRows<Float> matrices(saved, rows);
       mean = matrices.next(1);
       inverse_deviation = matrices.next(1);
-      u = matrices.next(block.features_.size());
+      slope = matrices.next(block.features_.size());
       h = matrices.next(block.features_.size());
     }
-    std::span<Float> mean, inverse_deviation, u, h;
+    std::span<Float> mean, inverse_deviation, slope, h;
   };
 
   std::unique_ptr<FeatureSum> sum_over_features(const BlockContext& context) const {

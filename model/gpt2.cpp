@@ -17,7 +17,7 @@
 //     h.n.ln_2.weight, .bias     (C)        whole
 //     h.n.mlp.c_fc.weight        (C, F)     columns
 //     h.n.mlp.c_fc.bias          (F)        like its columns
-//     up                         (B T, F)   columns                     by the block
+//     up                         (B T, F)   columns                     its GELU and the slope
 //     h.n.mlp.c_proj.weight      (F, C)     rows
 //     h.n.mlp.c_proj.bias        (C)        whole
 //     x + feed-forward           (B T, C)   whole                       as a boundary

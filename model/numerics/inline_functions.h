@@ -195,7 +195,8 @@ template <typename Arithmetic>
 MESHPARITY_INLINE typename Arithmetic::Wide portable_gelu_wide(typename Arithmetic::Wide x) {
   // From |x| = 20 on the result rounds to x or -0; -infinity gives -0, the limit.
   const typename Arithmetic::Wide from_below = x < -20.0 ? Arithmetic::all(-20.0) : x;
-  const typename Arithmetic::Wide clamped = from_below > 20.0 ? Arithmetic::all(20.0) : from_below;
+  // As the derivative has it, so that whoever needs both gets one power.
+  const typename Arithmetic::Wide clamped = clamp_wide<Arithmetic>(x, -20.0, 20.0);
   return from_below / (1.0 + gelu_power<Arithmetic>(clamped));
 }
 

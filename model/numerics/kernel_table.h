@@ -129,8 +129,8 @@ struct KernelTable {
                               float* input_gradient);
   void (*add_layer_norm_gain)(const LayerNormTask& task, const float* output_gradient,
                               float* gain_gradient);
-  void (*gelu)(std::size_t size, const float* values, float* output);
-  void (*gelu_backward)(std::size_t size, const float* values, float* gradient);
+  void (*gelu)(std::size_t size, float* values_then_slopes, float* output);
+  void (*gelu_backward)(std::size_t size, const float* slopes, float* gradient);
   void (*apply_dropout)(const DropoutTask& task, std::size_t rows, std::size_t columns,
                         float* values);
   void (*attention)(const AttentionTask& task);

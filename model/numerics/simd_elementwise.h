@@ -174,16 +174,17 @@ void powers_of_rows(std::size_t rows, std::size_t columns, const float* matrix,
   }
 }
 
-void gelu(std::size_t size, const float* values, float* output) {
+void gelu(std::size_t size, float* values_then_slopes, float* output) {
   for_each_vector(size, [&](std::size_t i, auto lanes) {
-    lanes.store(output + i, gelu_of(lanes.load(values + i)));
+    const Vector x = lanes.load(values_then_slopes + i);
+    lanes.store(output + i, gelu_of(x));
+    lanes.store(values_then_slopes + i, gelu_derivative_of(x));
   });
 }
 
-void gelu_backward(std::size_t size, const float* values, float* gradient) {
+void gelu_backward(std::size_t size, const float* slopes, float* gradient) {
   for_each_vector(size, [&](std::size_t i, auto lanes) {
-    const Vector slope = gelu_derivative_of(lanes.load(values + i));
-    lanes.store(gradient + i, lanes.load(gradient + i) * slope);
+    lanes.store(gradient + i, lanes.load(gradient + i) * lanes.load(slopes + i));
   });
 }
 

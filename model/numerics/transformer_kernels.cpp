@@ -108,14 +108,14 @@ void add_layer_norm_gain(std::span<const float> input, const SavedMoments& momen
   kernel_table().add_layer_norm_gain(task, output_gradient.data(), gain_gradient.data());
 }
 
-void gelu(std::span<const float> values, std::span<float> output) {
-  require_sizes(values.size() == output.size(), "gelu");
-  kernel_table().gelu(values.size(), values.data(), output.data());
+void gelu(std::span<float> values_then_slopes, std::span<float> output) {
+  require_sizes(values_then_slopes.size() == output.size(), "gelu");
+  kernel_table().gelu(output.size(), values_then_slopes.data(), output.data());
 }
 
-void gelu_backward(std::span<const float> values, std::span<float> gradient) {
-  require_sizes(values.size() == gradient.size(), "gelu_backward");
-  kernel_table().gelu_backward(values.size(), values.data(), gradient.data());
+void gelu_backward(std::span<const float> slopes, std::span<float> gradient) {
+  require_sizes(slopes.size() == gradient.size(), "gelu_backward");
+  kernel_table().gelu_backward(slopes.size(), slopes.data(), gradient.data());
 }
 
 void apply_dropout(const Dropout& dropout, std::size_t rows, std::span<float> values) {

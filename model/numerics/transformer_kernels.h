@@ -45,10 +45,10 @@ void layer_norm_backward(std::span<const float> input, std::span<const float> ga
 void add_layer_norm_gain(std::span<const float> input, const SavedMoments& moments,
                          std::span<const float> output_gradient, std::span<float> gain_gradient);
 
-/// output = gelu(values).
-void gelu(std::span<const float> values, std::span<float> output);
-/// gradient = gradient * gelu'(values), in place.
-void gelu_backward(std::span<const float> values, std::span<float> gradient);
+/// output = gelu(values), and in place of each value the slope there: they have most in common.
+void gelu(std::span<float> values_then_slopes, std::span<float> output);
+/// gradient = gradient * slope, in place.
+void gelu_backward(std::span<const float> slopes, std::span<float> gradient);
 
 /// Which activations a place drops, as a function of coordinates alone: Philox counter
 /// (feature / 4, slot * positions + position, step, place), word feature mod 4; kept if the unit

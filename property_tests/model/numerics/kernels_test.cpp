@@ -109,8 +109,10 @@ RC_GTEST_PROP(Kernels, ProductHasTheBitsOfTheDefinition, ()) {
 
 RC_GTEST_PROP(Kernels, LargeProductsHaveTheBitsOfTheDefinition, ()) {
   const AnyIsa isa;
-  // Large enough for operands to be packed, and for tails of every kind.
-  const std::size_t rows = *from_to(60, 150);
+  // Large enough for operands to be packed, now and then in blocks of rows, and for tails of every
+  // kind.
+  const std::size_t rows =
+      *rc::gen::weightedOneOf<std::size_t>({{9, from_to(60, 150)}, {1, from_to(480, 900)}});
   const std::size_t columns = *from_to(60, 150);
   const std::size_t terms = *from_to(200, 600);
   const std::size_t grain = *rc::gen::oneOf(from_to(1, 100), from_to(terms, terms + 1));

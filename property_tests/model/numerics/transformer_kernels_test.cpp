@@ -144,10 +144,12 @@ RC_GTEST_PROP(TransformerKernels, GeluIsTheFunctionOfEachElement, ()) {
   const std::vector<float> before = floats(values.size(), kind);
   std::vector<float> output(values.size(), kNan);
   std::vector<float> gradient = before;
-  gelu(values, output);
-  gelu_backward(values, gradient);
+  std::vector<float> slopes = values;
+  gelu(slopes, output);
+  gelu_backward(slopes, gradient);
   for (std::size_t i = 0; i < values.size(); ++i) {
     require_same(output[i], portable_gelu(values[i]));
+    require_same(slopes[i], portable_gelu_derivative(values[i]));
     require_same(gradient[i], before[i] * portable_gelu_derivative(values[i]));
   }
 }
