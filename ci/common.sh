@@ -64,6 +64,15 @@ build() {
 # binary_dir PRESET
 binary_dir() { [ "$1" = release ] && echo build || echo "build-$1"; }
 
+# python_with MODULE: the interpreter that has it: the distribution's, if another one comes first on PATH.
+python_with() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c "import $1" 2>/dev/null; then echo "$python"; return; fi
+  done
+  return 1
+}
+
 # project_files0 [PATH...]: every file of the project, tracked or new, below the given paths; each name ends
 # in a zero byte, so that any name is passed on as it is.
 project_files0() {

@@ -20,6 +20,8 @@ using ParameterValues = std::span<const std::span<const float>>;
 struct HeldParameter {
   Shard shard;
   bool copied = true;  ///< every rank of the feature group holds the same; otherwise its own part
+  /// How backward pushes its gradient. Only leaves of even size can be pushed by node as products.
+  Pushed pushed = Pushed::by_leaf;
 };
 
 /// The features of a row at a boundary between blocks.
@@ -47,7 +49,7 @@ class Block {
 
   /// `output` and `saved` are what `forward` gave. `output_gradient` is used up as scratch.
   /// `input_gradient` is overwritten; a block that reads tokens gets an empty one. The gradient of
-  /// every parameter used is pushed onto `gradients`, leaf by leaf of the batch.
+  /// every parameter used is pushed onto `gradients`, as the parameter says.
   virtual void backward(const MicroBatch& batch, ParameterValues parameters,
                         std::span<const float> input, std::span<const float> output,
                         std::span<const float> saved, std::span<float> output_gradient,
@@ -70,5 +72,9 @@ struct BlockContext {
 std::unique_ptr<Block> make_block(const EmbeddingSpec& spec, const BlockContext& context);
 std::unique_ptr<Block> make_block(const LinearSpec& spec, const BlockContext& context);
 std::unique_ptr<Block> make_block(const FeedForwardSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const TokenAndPositionSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const SelfAttentionSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const GeluFeedForwardSpec& spec, const BlockContext& context);
+std::unique_ptr<Block> make_block(const LogitsSpec& spec, const BlockContext& context);
 
 }  // namespace meshparity

@@ -29,9 +29,9 @@ class Linear final : public Block {
                             context.group)),
         outputs_(features_of(context.used[kWeight].columns, spec.output_grain,
                              spec.split == Split::columns, context.group)),
-        parameters_{
-            {Shard(context.used[kWeight], inputs_.here, outputs_.here), spec.split == Split::whole},
-            {Shard(context.used[kBias], {0, 1}, outputs_.here), outputs_.copied}},
+        parameters_{{Shard(context.used[kWeight], inputs_.here, outputs_.here),
+                     spec.split == Split::whole, Pushed::by_node},
+                    {Shard(context.used[kBias], {0, 1}, outputs_.here), outputs_.copied}},
         over_inputs_(
             sum_over(inputs_, spec.input_grain, context.most_rows * outputs_.width, context.group)),
         over_outputs_(sum_over(outputs_, spec.output_grain, context.most_rows * inputs_.width,

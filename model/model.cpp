@@ -1,11 +1,12 @@
 #include "model/model.h"
 
+#include "model/gpt2.h"
 #include "model/mlp.h"
 
 namespace meshparity {
 
 Model model_of(const Recipe& recipe, std::size_t vocabulary) {
-  return mlp(recipe, vocabulary);  // the one model so far
+  return recipe.model == ModelKind::mlp ? mlp(recipe, vocabulary) : gpt2(recipe, vocabulary);
 }
 
 }  // namespace meshparity

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -19,8 +21,12 @@ struct ShardView {
   const Shard* shard = nullptr;
   bool counted = true;  ///< false on all but one of the ranks that hold copies of this shard
   std::span<const float> values;  ///< before the update
-  /// Of the mean loss over the global batch. Empty after the end.
+  /// Of the mean loss over the global batch, before clipping. Empty after the end.
   std::span<const float> gradient;
+  /// The optimizer's state, if it has any (AdamW's moving averages of the gradient and its square),
+  /// before the update.
+  std::span<const float> first_moment{};
+  std::span<const float> second_moment{};
 };
 
 /// One training step as one rank sees it: after the gradients are complete, before the update.
@@ -28,7 +34,7 @@ struct StepView {
   std::size_t step = 0;
   float loss = 0;            ///< mean over the global batch, the same on every rank
   double gradient_norm = 0;  ///< Euclidean, over all parameters (only with statistics)
-  std::uint64_t digest = 0;  ///< of all parameters before the update (only with statistics)
+  std::uint64_t digest = 0;  ///< of parameters and moments before it (only with statistics)
   /// What this rank updates. The counted ones of all ranks hold every element once.
   std::span<const ShardView> shards{};
   /// What else it holds of parameters that other ranks update: values alone, never counted.
@@ -69,12 +75,12 @@ class StepObserver {
   virtual void finished(const StepView& /*view*/) {}
 };
 
-/// The loss is no longer finite: from there on nothing means anything.
+/// Loss or gradient are no longer finite: from there on nothing means anything.
 class TrainingDiverged : public UsageError {
  public:
-  TrainingDiverged(std::size_t step, float loss)
-      : UsageError("the loss at step " + std::to_string(step) + " is " + std::to_string(loss) +
-                       ": training has diverged",
+  TrainingDiverged(std::size_t step, const std::string& what, double value)
+      : UsageError("the " + what + " at step " + std::to_string(step) + " is " +
+                       std::to_string(value) + ": training has diverged",
                    "use a smaller --lr or --init-scale") {}
 };
 
@@ -85,6 +91,10 @@ struct TrainingRun {
   const Corpus& corpus;
   const ParameterSource& initial;
   StepObserver& observer;
+  std::size_t stop_after = std::numeric_limits<std::size_t>::max();  ///< steps; no part of a recipe
+
+  /// Steps that are taken.
+  std::size_t steps() const { return std::min(recipe.steps, stop_after); }
 };
 
 }  // namespace meshparity

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/numerics/functions.h"
 #include "model/numerics/philox.h"
 
 namespace meshparity {
@@ -30,7 +31,10 @@ void InitialParameters::fill(const Shard& shard, std::span<float> values) const 
   const RandomStream random(seed_, Stream::initial_parameters);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::uint32_t bits = random.bits(parameter, shard.global_index(i));
-    values[i] = 2.0F * k * unit_float(bits) - k;
+    values[i] = shard.spec.initial.kind == Initial::Kind::uniform
+                    ? 2.0F * k * unit_float(bits) - k
+                    : static_cast<float>(shard.spec.initial.deviation *
+                                         normal_quantile(unit_midpoint(bits)));
   }
 }
 

@@ -11,9 +11,10 @@ namespace meshparity {
 
 /// A parameter's values before training.
 struct Initial {
-  enum class Kind { constant, uniform };
+  enum class Kind { constant, uniform, normal };
   Kind kind = Kind::constant;
-  float size = 0;  ///< the constant, or k of the range [-k, k)
+  float size = 0;        ///< the constant, or k of the range [-k, k)
+  double deviation = 0;  ///< of a normal distribution around 0
 };
 
 /// A parameter of the model, whole: a (rows, columns) matrix, row-major; a bias is (1, columns).

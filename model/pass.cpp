@@ -32,6 +32,10 @@ void Pass::load(Corpus::Split split, std::uint64_t step, Range slots) {
   batch_ = batches_.draw(split, step, slots, room_);
 }
 
+void Pass::load_consecutive(Corpus::Split split, Range samples) {
+  batch_ = batches_.consecutive(split, samples, room_);
+}
+
 void Pass::load(std::span<const Token> tokens) { batch_ = batches_.prompt(tokens, room_); }
 
 std::span<float> Pass::value(std::size_t boundary) {

@@ -38,6 +38,8 @@ class Pass {
        BoundaryGradients& gradients, BoundaryObserver* boundaries);
 
   void load(Corpus::Split split, std::uint64_t step, Range slots);
+  /// Samples of a whole split, one after the other.
+  void load_consecutive(Corpus::Split split, Range samples);
   /// One sample without targets, to be continued.
   void load(std::span<const Token> tokens);
 

@@ -9,11 +9,17 @@
 namespace meshparity {
 
 void require_finite(float loss, std::size_t step) {
-  if (!std::isfinite(loss)) throw TrainingDiverged(step, loss);
+  if (!std::isfinite(loss)) throw TrainingDiverged(step, "loss", loss);
 }
 
-std::uint64_t digest_of(const Shard& shard, std::span<const float> values) {
-  const std::uint64_t parameter = coordinate_of(shard.spec.name);
+void require_finite(double norm, std::size_t step) {
+  if (!std::isfinite(norm)) throw TrainingDiverged(step, "norm of the gradient", norm);
+}
+
+namespace {
+
+std::uint64_t digest_of(const Shard& shard, std::uint64_t parameter,
+                        std::span<const float> values) {
   std::uint64_t sum = 0;
   // A row of the shard's block lies side by side in the whole parameter.
   const std::size_t width = shard.columns.size();
@@ -26,10 +32,27 @@ std::uint64_t digest_of(const Shard& shard, std::span<const float> values) {
   return sum;
 }
 
+}  // namespace
+
+std::uint64_t digest_of(const Shard& shard, std::span<const float> values) {
+  return digest_of(shard, coordinate_of(shard.spec.name), values);
+}
+
+std::uint64_t digest_of(const ShardView& view) {
+  const std::uint64_t name = coordinate_of(view.shard->spec.name);
+  return digest_of(*view.shard, name, view.values) +
+         digest_of(*view.shard, coordinate_of(".exp_avg", name), view.first_moment) +
+         digest_of(*view.shard, coordinate_of(".exp_avg_sq", name), view.second_moment);
+}
+
 void Statistics::add(const ShardView& view) {
   if (!view.counted) return;
-  squares.add_squares(view.gradient);
-  digest += digest_of(*view.shard, view.values);
+  add_squares(view);
+  digest += digest_of(view);
+}
+
+void Statistics::add_squares(const ShardView& view) {
+  if (view.counted) squares.add_squares(view.gradient);
 }
 
 void Statistics::to_words(std::span<std::uint64_t> words) const {
@@ -43,14 +66,21 @@ Statistics Statistics::from_words(std::span<const std::uint64_t> words) {
 
 double Statistics::gradient_norm() const { return std::sqrt(squares.rounded()); }
 
-void observe_step(StepObserver& observer, std::size_t step, float loss,
-                  std::span<const ShardView> shards) {
+double observe_step(StepObserver& observer, std::size_t step, float loss,
+                    std::span<const ShardView> shards, bool needs_norm) {
   require_finite(loss, step);
   Statistics statistics;
-  if (observer.wants_statistics()) {
-    for (const ShardView& view : shards) statistics.add(view);
+  for (const ShardView& view : shards) {
+    if (observer.wants_statistics()) {
+      statistics.add(view);
+    } else if (needs_norm) {
+      statistics.add_squares(view);
+    }
   }
-  observer.step({step, loss, statistics.gradient_norm(), statistics.digest, shards, {}});
+  const double norm = statistics.gradient_norm();
+  require_finite(norm, step);
+  observer.step({step, loss, norm, statistics.digest, shards, {}});
+  return norm;
 }
 
 void observe_end(StepObserver& observer, std::size_t steps, std::vector<ShardView> shards,

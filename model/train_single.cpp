@@ -20,16 +20,17 @@ void train_single(const TrainingRun& run) {
 
   AloneGroup alone;
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, rows, alone);
-  const Head head(run.model.head);
+  Head head(run.model.head, rows, alone);
   Parameters parameters(blocks, run.initial);
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&all_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, {&all_leaves, 1});
   PartialSum losses(all_leaves.end, all_leaves, 1);
   BoundaryGradients boundary_gradients(blocks, rows);
   Pass pass(blocks, batches, recipe.batch, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, all_values(parameters));
+  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters));
   std::vector<ShardView> shards = parameters.views();
+  optimizer.show_state(shards);
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -41,10 +42,11 @@ void train_single(const TrainingRun& run) {
     // The one mean there is: over the global batch.
     const float loss = losses.total()[0] * batches.inverse_targets(step);
     for (std::size_t p = 0; p < shards.size(); ++p) shards[p].gradient = gradients.add_uses(p);
-    observe_step(run.observer, step, loss, shards);
+    const double norm = observe_step(run.observer, step, loss, shards, optimizer.needs_norm());
+    optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, recipe.steps, shards);
+  observe_end(run.observer, run.steps(), shards);
 }
 
 }  // namespace meshparity

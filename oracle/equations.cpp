@@ -1,6 +1,7 @@
 #include "oracle/equations.h"
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 #include <string>
 
@@ -15,6 +16,7 @@ void require(bool holds, const std::string& what) {
 struct Width {
   const Model& model;
   const BlockSpec& block;
+  const MicroBatch& batch;
   std::size_t input;
 
   std::size_t operator()(const EmbeddingSpec& spec) const {
@@ -35,6 +37,43 @@ struct Width {
     require(output == input, block.name + " does not give the width it takes");
     return output;
   }
+  std::size_t operator()(const TokenAndPositionSpec& spec) const {
+    require_uses(2);
+    require_dropout(spec.dropout);
+    require(input == 0, block.name + " reads tokens, but is not the first block");
+    require(used(0).rows == model.head.vocabulary, used(0).name + " has no row for each token");
+    require(used(1).rows >= batch.leaves.positions, used(1).name + " has too few positions");
+    require(used(0).columns == used(1).columns, used(1).name + " is not as wide as tokens");
+    return used(0).columns;
+  }
+  std::size_t operator()(const SelfAttentionSpec& spec) const {
+    require_uses(6);
+    require_layer_norm();
+    require_grains(spec.head_grain, spec.channel_grain);
+    require_dropout(spec.weights);
+    require_dropout(spec.output);
+    require(spec.heads > 0 && input % spec.heads == 0, block.name + " has heads of no whole size");
+    require(columns_of(2, input) == 3 * input, used(2).name + " has not three columns a channel");
+    const std::size_t output = columns_of(4, input);
+    require(output == input, block.name + " does not give the width it takes");
+    return output;
+  }
+  std::size_t operator()(const GeluFeedForwardSpec& spec) const {
+    require_uses(6);
+    require_layer_norm();
+    require_grains(spec.channel_grain, spec.feature_grain);
+    require_dropout(spec.output);
+    const std::size_t output = columns_of(4, columns_of(2, input));
+    require(output == input, block.name + " does not give the width it takes");
+    return output;
+  }
+  std::size_t operator()(const LogitsSpec& spec) const {
+    require_uses(3);
+    require_layer_norm();
+    require_grains(spec.channel_grain, spec.vocab_grain);
+    require(used(2).columns == input, used(2).name + " has the wrong input width");
+    return used(2).rows;
+  }
 
  private:
   const ParameterSpec& used(std::size_t place) const { return model.parameters[block.uses[place]]; }
@@ -45,6 +84,13 @@ struct Width {
   }
   static void require_grains(std::size_t first, std::size_t second) {
     require(first > 0 && second > 0, "a sum's grain is at least 1");
+  }
+  static void require_dropout(const DropoutSpec& spec) {
+    require(spec.probability >= 0 && spec.probability < 1, "a probability is not in [0, 1)");
+  }
+  void require_layer_norm() const {
+    require(input > 0 && used(0).size() == input && used(1).size() == input,
+            used(0).name + " does not fit the block's input");
   }
   /// Of the block's parameters, number `place` is a matrix with this many rows, the next its bias.
   std::size_t columns_of(std::size_t place, std::size_t rows) const {
@@ -62,17 +108,21 @@ void require_fit(const Model& model, const MicroBatch& batch) {
   std::size_t width = 0;
   std::vector<bool> is_used(model.parameters.size(), false);
   for (const BlockSpec& block : model.blocks) {
-    width = std::visit(Width{model, block, width}, block.kind);
+    width = std::visit(Width{model, block, batch, width}, block.kind);
     for (const std::size_t use : block.uses) is_used[use] = true;
   }
   require(width > 0 && width == model.head.vocabulary,
           "the logits are not as wide as the vocabulary");
   require(std::ranges::find(is_used, false) == is_used.end(), "a parameter is used by no block");
 
-  require(batch.leaves.positions == 1 && batch.leaves.parts == 1,
-          "the oracle knows no samples of several positions");
-  require(batch.leaves.samples > 0 && model.head.vocab_grain > 0, "a sum's grain is at least 1");
-  const std::size_t tokens = std::get<EmbeddingSpec>(model.blocks[0].kind).tokens;
+  const RowLeaves& leaves = batch.leaves;
+  require(leaves.samples > 0 && model.head.vocab_grain > 0, "a sum's grain is at least 1");
+  require(leaves.positions > 0 && std::has_single_bit(leaves.parts) &&
+              (leaves.parts == 1 || leaves.samples == 1),
+          "a sample has a power of two of leaves, or a leaf whole samples");
+  const auto* const embedding = std::get_if<EmbeddingSpec>(&model.blocks[0].kind);
+  require(reads_tokens(model.blocks[0]), "the first block reads no tokens");
+  const std::size_t tokens = embedding == nullptr ? 1 : embedding->tokens;
   require(batch.samples() > 0 && batch.targets.size() == batch.rows() &&
               batch.tokens.size() == batch.rows() * tokens,
           "tokens and targets are not (rows, tokens of a row) and (rows)");

@@ -8,6 +8,7 @@
 
 #include "model/batch.h"
 #include "model/model.h"
+#include "oracle/batch_rows.h"
 
 /// The equations of every kind of block, and of a whole model, written once for every arithmetic.
 ///
@@ -21,12 +22,19 @@
 /// batch have that of the batch.
 ///
 /// B rows, C tokens of a row, V tokens of the vocabulary, E width of a token's vector; I inputs,
-/// O outputs; W width, F features.
+/// O outputs; W width, F features. Of a transformer: B rows, each a position of a sample, C
+/// channels, P positions, and d = C / heads.
 namespace meshparity::equations {
 
 /// Throws std::invalid_argument unless model and batch fit together and are of a kind that the
-/// equations know: a row for each sample, whole samples in a leaf.
+/// equations know.
 void require_fit(const Model& model, const MicroBatch& batch);
+
+/// True of the first block's kinds.
+inline bool reads_tokens(const BlockSpec& block) {
+  return std::holds_alternative<EmbeddingSpec>(block.kind) ||
+         std::holds_alternative<TokenAndPositionSpec>(block.kind);
+}
 
 /// What becomes of an input gradient.
 enum class Then {
@@ -39,6 +47,7 @@ template <typename A>
 class Block {
  public:
   using Rows = typename A::Rows;
+  using Saved = std::vector<Rows>;
   struct Gradients {
     Rows input;
     std::vector<typename A::Gradient> parameters;  // in the order of the block's uses
@@ -49,10 +58,10 @@ class Block {
       : a_(arithmetic), spec_(block), parameters_(parameters) {}
 
   /// From the input x to the output y. `saved` is what else `backward` will need.
-  Rows forward(const Rows& x, Rows& saved) {
+  Rows forward(const Rows& x, Saved& saved) {
     return std::visit([&](const auto& kind) { return forward(kind, x, saved); }, spec_.kind);
   }
-  Gradients backward(const Rows& x, const Rows& y, const Rows& saved, const Rows& dy, Then then) {
+  Gradients backward(const Rows& x, const Rows& y, const Saved& saved, const Rows& dy, Then then) {
     return std::visit([&](const auto& kind) { return backward(kind, x, y, saved, dy, then); },
                       spec_.kind);
   }
@@ -64,22 +73,22 @@ class Block {
   const Parameter& p(std::size_t use) const { return parameters_[spec_.uses[use]]; }
 
   // -------- y = the vectors of the row's tokens, one after the other
-  Rows forward(const EmbeddingSpec&, const Rows& /*x*/, Rows& /*saved*/) {
-    const Parameter& weight = p(0);  // (V, E)
-    return a_.gather(weight);        // (B, C E)
+  Rows forward(const EmbeddingSpec&, const Rows& /*x*/, Saved& /*saved*/) {
+    const Parameter& weight = p(0);          // (V, E)
+    return a_.gather(weight, Read::tokens);  // (B, C E)
   }
   Gradients backward(const EmbeddingSpec&, const Rows& /*x*/, const Rows& /*y*/,
-                     const Rows& /*saved*/, const Rows& dy, Then) {
-    return {{}, {a_.scatter(dy, p(0))}};  // (V, E)
+                     const Saved& /*saved*/, const Rows& dy, Then) {
+    return {{}, {a_.scatter(dy, p(0), Read::tokens)}};  // (V, E)
   }
 
   // -------- y = [relu](x weight + bias)
-  Rows forward(const LinearSpec& spec, const Rows& x, Rows& /*saved*/) {
+  Rows forward(const LinearSpec& spec, const Rows& x, Saved& /*saved*/) {
     const auto& [weight, bias] = std::tie(p(0), p(1));        // (I, O), (O)
     Rows z = a_.affine(x, weight, bias, spec.input_grain);    // (B, O)
     return spec.relu ? a_.relu(std::move(z)) : std::move(z);  // (B, O)
   }
-  Gradients backward(const LinearSpec& spec, const Rows& x, const Rows& y, const Rows& /*saved*/,
+  Gradients backward(const LinearSpec& spec, const Rows& x, const Rows& y, const Saved& /*saved*/,
                      const Rows& dy, Then then) {
     const Parameter& weight = p(0);                                    // (I, O)
     const Rows dz = spec.relu ? a_.relu_gradient(dy, y) : dy;          // (B, O)
@@ -89,15 +98,16 @@ class Block {
   }
 
   // -------- y = x + (h down + down_bias),  h = relu(x up + up_bias)
-  Rows forward(const FeedForwardSpec& spec, const Rows& x, Rows& saved) {
-    const auto& [up, up_bias] = std::tie(p(0), p(1));                         // (W, F), (F)
-    const auto& [down, down_bias] = std::tie(p(2), p(3));                     // (F, W), (W)
-    saved = a_.relu(a_.affine(x, up, up_bias, spec.width_grain));             // (B, F): h
-    return a_.add(x, a_.affine(saved, down, down_bias, spec.feature_grain));  // (B, W)
+  Rows forward(const FeedForwardSpec& spec, const Rows& x, Saved& saved) {
+    const auto& [up, up_bias] = std::tie(p(0), p(1));                            // (W, F), (F)
+    const auto& [down, down_bias] = std::tie(p(2), p(3));                        // (F, W), (W)
+    saved = {a_.relu(a_.affine(x, up, up_bias, spec.width_grain))};              // (B, F): h
+    return a_.add(x, a_.affine(saved[0], down, down_bias, spec.feature_grain));  // (B, W)
   }
-  Gradients backward(const FeedForwardSpec& spec, const Rows& x, const Rows& /*y*/, const Rows& h,
-                     const Rows& dy, Then then) {
+  Gradients backward(const FeedForwardSpec& spec, const Rows& x, const Rows& /*y*/,
+                     const Saved& saved, const Rows& dy, Then then) {
     const auto& [up, down] = std::tie(p(0), p(2));  // (W, F), (F, W)
+    const Rows& h = saved[0];                       // (B, F)
     const auto on = Then::propagated;
     const Rows dh =
         a_.relu_gradient(a_.times_transposed(dy, down, spec.width_grain, on), h);  // (B, F)
@@ -106,6 +116,102 @@ class Block {
              a_.sum(dh),                                                           // (F)
              a_.outer(h, dy),                                                      // (F, W)
              a_.sum(dy)}};                                                         // (W)
+  }
+
+  // -------- y = dropout(vector of the row's token + vector of its position)
+  Rows forward(const TokenAndPositionSpec& spec, const Rows& /*x*/, Saved& /*saved*/) {
+    const Rows token = a_.gather(p(0), Read::tokens);          // (V, C) -> (B, C)
+    const Rows position = a_.gather(p(1), Read::positions);    // (P, C) -> (B, C)
+    return a_.dropout(a_.add(token, position), spec.dropout);  // (B, C)
+  }
+  Gradients backward(const TokenAndPositionSpec& spec, const Rows& /*x*/, const Rows& /*y*/,
+                     const Saved& /*saved*/, const Rows& dy, Then) {
+    const Rows d = a_.dropout(dy, spec.dropout);  // (B, C)
+    return {{},
+            {a_.scatter(d, p(0), Read::tokens),       // (V, C)
+             a_.scatter(d, p(1), Read::positions)}};  // (P, C)
+  }
+
+  // -------- y = layer_norm(x), which saves n, 1 / deviation and y
+  Rows layer_norm(const Rows& x, const Parameter& gain, const Parameter& bias, Saved& saved) {
+    auto [n, inverse] = a_.normalize(x);     // (B, C), (B, 1)
+    Rows y = a_.scale_shift(n, gain, bias);  // (B, C)
+    saved = {std::move(n), std::move(inverse), y};
+    return y;
+  }
+  /// Of the input; and, before others, of gain and bias.
+  Gradients layer_norm_gradient(const Parameter& gain, const Saved& saved, const Rows& dy) {
+    const auto& [n, inverse] = std::tie(saved[0], saved[1]);        // (B, C), (B, 1)
+    return {a_.normalize_gradient(a_.scale(dy, gain), n, inverse),  // (B, C)
+            {a_.column_products(dy, n),                             // (C)
+             a_.sum(dy)}};                                          // (C)
+  }
+
+  // -------- y = x + dropout(attention(layer_norm(x) qkv + qkv_bias) projection + projection_bias)
+  Rows forward(const SelfAttentionSpec& spec, const Rows& x, Saved& saved) {
+    const Rows in = layer_norm(x, p(0), p(1), saved);                    // (B, C)
+    saved.push_back(a_.affine(in, p(2), p(3), spec.channel_grain));      // (B, 3 C): q, k, v
+    saved.push_back(a_.attention(saved[3], spec));                       // (B, C)
+    const Rows out = a_.affine(saved[4], p(4), p(5), head_terms(spec));  // (B, C)
+    return a_.add(x, a_.dropout(out, spec.output));                      // (B, C)
+  }
+  Gradients backward(const SelfAttentionSpec& spec, const Rows& /*x*/, const Rows& /*y*/,
+                     const Saved& saved, const Rows& dy, Then) {
+    const auto& [qkv, projection] = std::tie(p(2), p(4));  // (C, 3 C), (C, C)
+    const auto& [in, joined, attended] = std::tie(saved[2], saved[3], saved[4]);
+    const auto on = Then::propagated;
+    const Rows d = a_.dropout(dy, spec.output);  // (B, C)
+    const Rows d_attended = a_.times_transposed(d, projection, spec.channel_grain, on);
+    const Rows d_joined = a_.attention_gradient(joined, attended, d_attended, spec);  // (B, 3 C)
+    const Rows d_in = a_.times_transposed(d_joined, qkv, 3 * head_terms(spec), on);   // (B, C)
+    auto [dx, gradients] = layer_norm_gradient(p(0), saved, d_in);
+    gradients.push_back(a_.outer(in, d_joined));  // (C, 3 C)
+    gradients.push_back(a_.sum(d_joined));        // (3 C)
+    gradients.push_back(a_.outer(attended, d));   // (C, C)
+    gradients.push_back(a_.sum(d));               // (C)
+    return {a_.add(dy, dx), std::move(gradients)};
+  }
+  /// Terms of a leaf of a sum over heads.
+  std::size_t head_terms(const SelfAttentionSpec& spec) const {
+    return spec.head_grain * (A::columns(p(2)) / 3 / spec.heads);
+  }
+
+  // -------- y = x + dropout(gelu(layer_norm(x) up + up_bias) down + down_bias)
+  Rows forward(const GeluFeedForwardSpec& spec, const Rows& x, Saved& saved) {
+    const Rows in = layer_norm(x, p(0), p(1), saved);                      // (B, C)
+    saved.push_back(a_.affine(in, p(2), p(3), spec.channel_grain));        // (B, F)
+    saved.push_back(a_.gelu(saved[3]));                                    // (B, F)
+    const Rows out = a_.affine(saved[4], p(4), p(5), spec.feature_grain);  // (B, C)
+    return a_.add(x, a_.dropout(out, spec.output));                        // (B, C)
+  }
+  Gradients backward(const GeluFeedForwardSpec& spec, const Rows& /*x*/, const Rows& /*y*/,
+                     const Saved& saved, const Rows& dy, Then) {
+    const auto& [up, down] = std::tie(p(2), p(4));                    // (C, F), (F, C)
+    const auto& [in, u, h] = std::tie(saved[2], saved[3], saved[4]);  // (B, C), 2 (B, F)
+    const auto on = Then::propagated;
+    const Rows d = a_.dropout(dy, spec.output);                             // (B, C)
+    const Rows dh = a_.times_transposed(d, down, spec.channel_grain, on);   // (B, F)
+    const Rows du = a_.gelu_gradient(dh, u);                                // (B, F)
+    const Rows d_in = a_.times_transposed(du, up, spec.feature_grain, on);  // (B, C)
+    auto [dx, gradients] = layer_norm_gradient(p(0), saved, d_in);
+    gradients.push_back(a_.outer(in, du));  // (C, F)
+    gradients.push_back(a_.sum(du));        // (F)
+    gradients.push_back(a_.outer(h, d));    // (F, C)
+    gradients.push_back(a_.sum(d));         // (C)
+    return {a_.add(dy, dx), std::move(gradients)};
+  }
+
+  // -------- y = layer_norm(x) token^T
+  Rows forward(const LogitsSpec& spec, const Rows& x, Saved& saved) {
+    const Rows in = layer_norm(x, p(0), p(1), saved);                            // (B, C)
+    return a_.times_transposed(in, p(2), spec.channel_grain, Then::propagated);  // (B, V)
+  }
+  Gradients backward(const LogitsSpec& spec, const Rows& /*x*/, const Rows& /*y*/,
+                     const Saved& saved, const Rows& dy, Then) {
+    const Rows d_in = a_.times(dy, p(2), spec.vocab_grain);  // (B, V) (V, C) -> (B, C)
+    auto gradients = layer_norm_gradient(p(0), saved, d_in);
+    gradients.parameters.push_back(a_.outer(dy, saved[2]));  // (V, C)
+    return gradients;
   }
 
   A& a_;
@@ -134,8 +240,8 @@ std::vector<typename A::Gradient> sum_over_uses(
 /// one holds the logits. Nothing stands at boundary 0: the first block reads tokens.
 template <typename A>
 struct Forward {
-  std::vector<typename A::Rows> values;  // by boundary
-  std::vector<typename A::Rows> saved;   // by block
+  std::vector<typename A::Rows> values;              // by boundary
+  std::vector<std::vector<typename A::Rows>> saved;  // by block
 };
 
 template <typename A>
@@ -147,7 +253,7 @@ Forward<A> forward(A& a, const Model& model, const std::vector<typename A::Param
     pass.values.push_back(Block<A>(a, block, parameters).forward(pass.values.back(), saved));
     // What `backward` multiplies with these is summed over the batch at once.
     a.keep_bounds(pass.values[pass.values.size() - 2]);
-    a.keep_bounds(saved);
+    for (auto& rows : saved) a.keep_bounds(rows);
   }
   return pass;
 }
@@ -173,8 +279,7 @@ Step<A> step(A& a, const Model& model, const std::vector<typename A::Parameter>&
 
   std::vector<std::vector<typename A::Gradient>> of_blocks(blocks);
   for (std::size_t b = blocks; b-- > 0;) {
-    const bool to_embedding =
-        b > 0 && std::holds_alternative<EmbeddingSpec>(model.blocks[b - 1].kind);
+    const bool to_embedding = b > 0 && reads_tokens(model.blocks[b - 1]);
     const Then then = to_embedding ? Then::summed : Then::propagated;
     Block<A> block(a, model.blocks[b], parameters);
     auto gradients = block.backward(x[b], x[b + 1], saved[b], dx[b + 1], then);

@@ -133,12 +133,29 @@ Judgement judge_blocks(const StepUnderTest& test) {
   return holding.judgement();
 }
 
-Judgement judge_update(const StepUnderTest& test, const FloatTensors& updated, float lr) {
+Judgement judge_update(const StepUnderTest& test, const TrainedState& updated,
+                       const Recipe& recipe) {
   Holding holding(test.number);
+  UpdateUnderTest update;
+  update.optimizer = recipe.optimizer;
+  update.numbers = optimizer_numbers(recipe, test.number, test.step.gradients);
+  const bool has_moments = recipe.optimizer == OptimizerKind::adamw;
   for (const ParameterSpec& spec : test.model.parameters) {
-    const Bounded expected = bounded_update(tensor_of(test.step.values, spec.name),
-                                            tensor_of(test.step.gradients, spec.name), lr);
-    holding.hold(named(spec, "param/"), expected, tensor_of(updated, spec.name));
+    update.decays = spec.decays;
+    update.values = tensor_of(test.step.values, spec.name);
+    update.gradient = tensor_of(test.step.gradients, spec.name);
+    if (has_moments) {
+      update.first_moment = tensor_of(test.step.first_moments, spec.name);
+      update.second_moment = tensor_of(test.step.second_moments, spec.name);
+      update.new_first_moment = tensor_of(updated.first_moments, spec.name);
+      update.new_second_moment = tensor_of(updated.second_moments, spec.name);
+    }
+    const BoundedUpdate expected = bounded_update(update);
+    if (has_moments) {
+      holding.hold(named(spec, "first_moment/"), expected.first_moment, update.new_first_moment);
+      holding.hold(named(spec, "second_moment/"), expected.second_moment, update.new_second_moment);
+    }
+    holding.hold(named(spec, "param/"), expected.values, tensor_of(updated.values, spec.name));
   }
   return holding.judgement();
 }

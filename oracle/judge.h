@@ -7,6 +7,7 @@
 
 #include "model/batch.h"
 #include "model/model.h"
+#include "model/recipe.h"
 #include "oracle/oracle.h"
 #include "oracle/recording.h"
 
@@ -47,7 +48,11 @@ Judgement judge_end_to_end(const StepUnderTest& test);
 /// Each block, and the head, against the oracle's from the step's own boundaries.
 Judgement judge_blocks(const StepUnderTest& test);
 
-/// The values after the step against those that its own gradients should have made.
-Judgement judge_update(const StepUnderTest& test, const FloatTensors& updated, float lr);
+/// What the optimizer made of the step: moments and values against those that its own values,
+/// gradients and moments should have made at step `test.number` of the recipe. Ratios are
+/// `first_moment/...`, `second_moment/...` and `param/...`. Values are judged from the new moments
+/// as they are, the clip factor from the exact norm of the step's own gradients.
+Judgement judge_update(const StepUnderTest& test, const TrainedState& updated,
+                       const Recipe& recipe);
 
 }  // namespace meshparity

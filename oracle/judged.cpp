@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "oracle/judged_rows.h"
 #include "oracle/softmax_bound.h"
 
 namespace meshparity::rounding {
@@ -10,28 +11,6 @@ namespace {
 
 using Row = RowErrors::Row;
 using Rows = Judged::Rows;
-
-/// What one more operation on each element adds.
-Matrix own_roundings(const Matrix& values, const Matrix& bounds, const Arithmetic& arithmetic) {
-  return values.binaryExpr(
-      bounds, [&](double value, double bound) { return own_rounding(value, bound, arithmetic); });
-}
-
-/// Values, and for row b the errors that `errors_of(b)` gives.
-template <typename ErrorsOf>
-Rows rows_of(const Matrix& values, const ErrorsOf& errors_of) {
-  Rows result{exactly(values), {}};
-  for (Index b = 0; b < result.value.rows(); ++b) {
-    result.errors.push_back(errors_of(b));
-    result.bound.row(b) = result.errors.back().bound();
-  }
-  return result;
-}
-
-/// Throws std::out_of_range if only bounds were kept.
-const RowErrors& errors_of(const Rows& rows, Index b) {
-  return rows.errors.at(static_cast<std::size_t>(b));
-}
 
 /// `errors` of numbers whose results are `values`: value / divisor is computed as
 /// value * fl(1 / divisor). The inverse is off by a factor of at most 1 + u; then the product is
@@ -51,12 +30,31 @@ Rows Judged::exact(const Matrix& values) {
   return rows_of(values, [&](Index) { return RowErrors(values.cols()); });
 }
 
-Rows Judged::gather(const Matrix& table) const {
-  Matrix vectors(static_cast<Index>(batch_.tokens.size()), table.cols());
-  for (Index place = 0; place < vectors.rows(); ++place) {
-    vectors.row(place) = table.row(batch_.tokens[static_cast<std::size_t>(place)]);
+Rows Judged::only_bounded(const Rounded& rounded) {
+  const Unknown first = new_unknowns(rounded.value.cols());
+  return rows_of(rounded.value, [&](Index b) {
+    RowErrors errors(rounded.value.cols());
+    errors.add(rounded.bound.row(b), first);
+    return errors;
+  });
+}
+
+Rows Judged::gather(const Matrix& table, equations::Read read) const {
+  const std::vector<std::size_t> places = equations::places_of(batch_, read);
+  Matrix vectors(static_cast<Index>(places.size()), table.cols());
+  for (Index i = 0; i < vectors.rows(); ++i) {
+    vectors.row(i) = table.row(static_cast<Index>(places[static_cast<std::size_t>(i)]));
   }
   return exact(vectors.reshaped<Eigen::RowMajor>(rows(), vectors.size() / rows()));
+}
+
+RowErrors Judged::mixed(const RowErrors& errors, const Matrix& weight, Unknown first) const {
+  if (rows() * errors.unknowns() * weight.cols() <= most_elements_) {
+    return errors.times(weight, first);
+  }
+  RowErrors result(weight.cols());
+  result.add(errors.bound() * weight.cwiseAbs(), first);
+  return result;
 }
 
 Rows Judged::affine(const Rows& x, const Matrix& weight, const Matrix& bias, std::size_t grain) {
@@ -64,11 +62,15 @@ Rows Judged::affine(const Rows& x, const Matrix& weight, const Matrix& bias, std
   const Unknown first = new_unknowns(weight.cols());
   const Matrix values = (x.value * weight).rowwise() + bias.row(0);
   return rows_of(values, [&](Index b) {
-    RowErrors errors = errors_of(x, b).times(weight, first);
+    RowErrors errors = mixed(errors_of(x, b), weight, first);
     errors.grow(own.row(b));
     errors.grow(own_roundings(values.row(b), errors.bound(), rules_.arithmetic));
     return errors;
   });
+}
+
+Rows Judged::times(const Rows& x, const Matrix& weight, std::size_t grain) {
+  return times_transposed(x, weight.transpose(), grain, equations::Then::propagated);
 }
 
 Rows Judged::times_transposed(const Rows& x, const Matrix& weight, std::size_t grain,
@@ -82,7 +84,7 @@ Rows Judged::times_transposed(const Rows& x, const Matrix& weight, std::size_t g
   return rows_of(x.value * across.value, [&](Index b) {
     RowErrors errors(own.cols());
     if (then == equations::Then::propagated) {
-      errors = errors_of(x, b).times(across.value, first);
+      errors = mixed(errors_of(x, b), across.value, first);
       errors.grow(own.row(b));
     } else {
       errors.add(own.row(b), first);
@@ -150,16 +152,18 @@ Rounded Judged::sum(const Rows& dy) const {
 }
 
 /// A sum over all places whose first factor says whether the token stands there.
-Rounded Judged::scatter(const Rows& dy, const Matrix& table) const {
-  const auto places = static_cast<Index>(batch_.tokens.size());
+Rounded Judged::scatter(const Rows& dy, const Matrix& table, equations::Read read) const {
+  const std::vector<std::size_t> rows_read = equations::places_of(batch_, read);
+  const auto places = static_cast<Index>(rows_read.size());
   const Rounded pieces{dy.value.reshaped<Eigen::RowMajor>(places, table.cols()),
                        dy.bound.reshaped<Eigen::RowMajor>(places, table.cols())};
   Rounded owners = exactly(Matrix::Zero(table.rows(), places));
   for (Index place = 0; place < places; ++place) {
-    owners.value(batch_.tokens[static_cast<std::size_t>(place)], place) = 1;
+    owners.value(static_cast<Index>(rows_read[static_cast<std::size_t>(place)]), place) = 1;
   }
   Sum sum = over_batch(false);
-  sum.grain *= static_cast<std::size_t>(places / rows());
+  const auto of_row = static_cast<std::size_t>(places / rows());
+  for (Range& leaf : sum.leaves) leaf = {leaf.begin * of_row, leaf.end * of_row};
   return {owners.value * pieces.value, product_bound(owners, pieces, sum, rules_)};
 }
 
@@ -175,8 +179,7 @@ std::pair<Rounded, Rows> Judged::cross_entropy(const Rows& logits, std::size_t g
   const Matrix powers = shifted.array().exp();
   const Eigen::VectorXd totals = powers.rowwise().sum();
   const Matrix probabilities = powers.array().colwise() / totals.array();
-  const auto targets = rows() - static_cast<Index>(std::ranges::count(batch_.targets, kNoTarget));
-  const auto divisor = static_cast<double>(std::max<Index>(targets, 1));
+  const auto divisor = static_cast<double>(equations::divisor_of(batch_));
 
   // d loss_b / d logit_bj = p_bj - [j is the target], and the loss is the mean over b.
   Matrix gradient = probabilities;
@@ -210,14 +213,6 @@ std::pair<Rounded, Rows> Judged::cross_entropy(const Rows& logits, std::size_t g
   scale_down(mean, total.value / divisor, divisor, 1, rules_.arithmetic);
   Rounded loss{total.value / divisor, mean.bound()};
   return {std::move(loss), std::move(gradients)};
-}
-
-Rounded sgd(const Matrix& values, const Matrix& gradient, double lr, const Arithmetic& arithmetic) {
-  const Matrix updated = values - lr * gradient;
-  // The second term is this oracle's product, before the difference.
-  return {updated,
-          own_roundings(updated, Matrix::Zero(updated.rows(), updated.cols()), arithmetic) +
-              2 * kOracleUnit * std::abs(lr) * gradient.cwiseAbs()};
 }
 
 }  // namespace meshparity::rounding

@@ -16,6 +16,8 @@ namespace meshparity {
 struct ElementaryFunctions {
   std::function<float(float)> exp;
   std::function<float(float)> log;
+  std::function<float(float)> gelu{};
+  std::function<float(float)> gelu_derivative{};
 };
 
 /// A row-major float32 matrix.
@@ -42,10 +44,13 @@ class Literal {
 
   /// Both must outlive it.
   Literal(const MicroBatch& batch, const ElementaryFunctions& functions)
-      : batch_(batch), functions_(functions) {}
+      : batch_(batch), functions_(functions), leaves_(equations::leaves_of(batch)) {}
 
-  Floats gather(const Floats& table) const;
+  static std::size_t columns(const Floats& parameter) { return parameter.columns; }
+
+  Floats gather(const Floats& table, equations::Read read) const;
   Floats affine(const Floats& x, const Floats& weight, const Floats& bias, std::size_t grain) const;
+  Floats times(const Floats& x, const Floats& weight, std::size_t grain) const;
   Floats times_transposed(const Floats& x, const Floats& weight, std::size_t grain,
                           equations::Then then) const;
   Floats add(const Floats& x, const Floats& y) const;
@@ -53,15 +58,30 @@ class Literal {
   Floats relu_gradient(const Floats& dy, const Floats& y) const;
   Floats outer(const Floats& x, const Floats& dy) const;
   Floats sum(const Floats& dy) const;
-  Floats scatter(const Floats& dy, const Floats& table) const;
+  Floats scatter(const Floats& dy, const Floats& table, equations::Read read) const;
   static void keep_bounds(const Floats& /*rows*/) {}
   std::pair<Floats, Floats> cross_entropy(const Floats& logits, std::size_t grain) const;
 
+  std::pair<Floats, Floats> normalize(const Floats& x) const;
+  Floats normalize_gradient(const Floats& dn, const Floats& n, const Floats& inverse) const;
+  Floats scale(const Floats& x, const Floats& gain) const;
+  Floats scale_shift(const Floats& x, const Floats& gain, const Floats& bias) const;
+  Floats column_products(const Floats& dy, const Floats& n) const;
+  Floats gelu(const Floats& x) const;
+  Floats gelu_gradient(const Floats& dh, const Floats& x) const;
+  Floats dropout(const Floats& x, const DropoutSpec& spec) const;
+  Floats attention(const Floats& qkv, const SelfAttentionSpec& spec) const;
+  Floats attention_gradient(const Floats& qkv, const Floats& output, const Floats& d_output,
+                            const SelfAttentionSpec& spec) const;
+
  private:
-  std::size_t grain() const { return batch_.leaves.samples; }
+  /// The tree over what `leaf` makes of each leaf's rows.
+  template <typename Leaf>
+  float over_rows(const Leaf& leaf) const;
 
   const MicroBatch& batch_;
   const ElementaryFunctions& functions_;
+  std::vector<Range> leaves_;
 };
 
 }  // namespace meshparity

@@ -97,15 +97,6 @@ Tensor widened(const ParameterSpec& spec, std::span<const float> values) {
   return {spec.rows, spec.columns, {values.begin(), values.end()}};
 }
 
-Bounded bounded_update(std::span<const float> values, std::span<const float> gradient, float lr,
-                       const Arithmetic& arithmetic) {
-  if (values.size() != gradient.size()) {
-    throw std::invalid_argument("values and gradient differ in number");
-  }
-  return bounded(
-      rounding::sgd(column_of(values), column_of(gradient), static_cast<double>(lr), arithmetic));
-}
-
 OracleStep oracle_step(const Model& model, const Tensors& parameters, const MicroBatch& batch,
                        SumOrder order, const Arithmetic& arithmetic) {
   equations::require_fit(model, batch);
@@ -125,7 +116,7 @@ OracleLocal oracle_local(const Model& model, const Tensors& parameters, const Mi
     throw std::invalid_argument("the boundaries were not recorded");
   }
   const Rules rules{binary32(), order};
-  Judged judged(batch, rules);
+  Judged judged(batch, rules, Judged::kOneBlock);
   const std::vector<Matrix> matrices = matrices_of(model, parameters);
 
   OracleLocal result;
@@ -133,7 +124,7 @@ OracleLocal oracle_local(const Model& model, const Tensors& parameters, const Mi
   Judged::Rows x;
   for (std::size_t b = 0; b < model.blocks.size(); ++b) {
     equations::Block<Judged> block(judged, model.blocks[b], matrices);
-    Judged::Rows saved;
+    std::vector<Judged::Rows> saved;
     const Judged::Rows y = block.forward(x, saved);
     const Judged::Rows dy = rows_of(gradients[b + 1], y.value.rows(), y.value.cols());
     auto [dx, of_block] = block.backward(x, y, saved, dy, equations::Then::summed);
@@ -161,10 +152,12 @@ OracleForward oracle_forward(const Model& model, const Tensors& parameters,
   result.loss = judged.cross_entropy(pass.values.back(), model.head.vocab_grain).first.value(0, 0);
   result.logits.assign(logits.data(), logits.data() + logits.size());
   for (std::size_t b = 0; b < model.blocks.size(); ++b) {
-    // What a ReLU gives is saved, or is what the block gives.
-    const auto* const linear = std::get_if<LinearSpec>(&model.blocks[b].kind);
-    const Judged::Rows& after_relu =
-        linear != nullptr && linear->relu ? pass.values[b + 1] : pass.saved[b];
+    // What a ReLU gives is saved, or is what the block gives. No other kind of block has one.
+    const BlockSpec& block = model.blocks[b];
+    const auto* const linear = std::get_if<LinearSpec>(&block.kind);
+    const bool is_inside = std::holds_alternative<FeedForwardSpec>(block.kind);
+    if (!is_inside && (linear == nullptr || !linear->relu)) continue;
+    const Judged::Rows& after_relu = is_inside ? pass.saved[b][0] : pass.values[b + 1];
     for (const double x : after_relu.value.reshaped<Eigen::RowMajor>()) {
       result.active.push_back(x > 0);
     }

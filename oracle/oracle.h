@@ -9,6 +9,8 @@
 #include "model/batch.h"
 #include "model/model.h"
 #include "model/parameter.h"
+#include "model/recipe.h"
+#include "oracle/optimizer_numbers.h"
 
 /// The independent answer: a model in float64, from its equations, with a bound on how far a
 /// float32 run of the same step may be from it. Shares names and shapes with model/, no arithmetic.
@@ -46,12 +48,12 @@ struct Arithmetic {
   /// rounding of the same operation.
   double unit;
   double underflow;
-  /// Relative error of exp and log, likewise.
+  /// Relative error of exp, log, GELU and its derivative, likewise.
   double function_error;
 };
 
-/// The largest error in ULP that float32's exp and log may have; model/numerics/functions.h
-/// promises less.
+/// The largest error in ULP that float32's functions may have; model/numerics/functions.h promises
+/// less.
 inline constexpr double kFunctionUlp = 1.0;
 
 /// Rounding of binary32: unit 2^-24, smallest subnormal 2^-149.
@@ -66,10 +68,29 @@ Bounded bounded_sum(std::span<const float> terms, std::size_t grain, SumOrder or
 Bounded bounded_dot(std::span<const float> a, std::span<const float> b, std::size_t grain,
                     SumOrder order);
 
-/// What w' = fma(-lr, gradient, w) may be, of values and a gradient that the judged computation
-/// holds exactly: its own. Throws std::invalid_argument if they differ in number.
-Bounded bounded_update(std::span<const float> values, std::span<const float> gradient, float lr,
-                       const Arithmetic& arithmetic = binary32());
+/// One parameter's update, as the judged computation holds it: exactly.
+struct UpdateUnderTest {
+  OptimizerKind optimizer = OptimizerKind::sgd;
+  OptimizerNumbers numbers;
+  bool decays = false;
+  std::span<const float> values;  ///< before it
+  std::span<const float> gradient;
+  // Of adamw.
+  std::span<const float> first_moment;  ///< before it
+  std::span<const float> second_moment;
+  std::span<const float> new_first_moment;  ///< what it made of them
+  std::span<const float> new_second_moment;
+};
+
+/// What that may make of the parameter, each from what the computation itself had before.
+struct BoundedUpdate {
+  Bounded values;
+  Bounded first_moment;  ///< empty without moments
+  Bounded second_moment;
+};
+/// Throws std::invalid_argument if the tensors differ in size.
+BoundedUpdate bounded_update(const UpdateUnderTest& update,
+                             const Arithmetic& arithmetic = binary32());
 
 /// One training step up to the gradients.
 struct OracleStep {
@@ -78,8 +99,8 @@ struct OracleStep {
 };
 
 /// One step from `parameters` (which the judged computation holds exactly) on a whole global
-/// batch. Throws std::invalid_argument if names, shapes, tokens or targets do not fit together or
-/// rows are not samples, and std::overflow_error if a sum is so long that no bound holds (half of
+/// batch. Throws std::invalid_argument if names, shapes, tokens or targets do not fit together,
+/// and std::overflow_error if a sum is so long that no bound holds (half of
 /// 2^24 terms in a chain).
 OracleStep oracle_step(const Model& model, const Tensors& parameters, const MicroBatch& batch,
                        SumOrder order = SumOrder::canonical,

@@ -19,6 +19,12 @@ void put(const Shard& shard, std::span<const float> part, FloatTensors& tensors)
   for (std::size_t i = 0; i < part.size(); ++i) whole[shard.global_index(i)] = part[i];
 }
 
+/// An optimizer without moments leaves none.
+void put_moments(const ShardView& view, FloatTensors& first, FloatTensors& second) {
+  if (!view.first_moment.empty()) put(*view.shard, view.first_moment, first);
+  if (!view.second_moment.empty()) put(*view.shard, view.second_moment, second);
+}
+
 /// Some rows and features go to their place at a boundary.
 void put(const BoundaryView& view, std::vector<std::vector<float>>& boundaries) {
   boundaries.resize(std::max(boundaries.size(), view.boundary + 1));
@@ -36,6 +42,14 @@ void put(const BoundaryView& view, std::vector<std::vector<float>>& boundaries) 
 
 }  // namespace
 
+TrainedState state_after(const Recording& run, std::size_t step) {
+  if (step + 1 == run.steps.size()) {
+    return {run.final_values, run.final_first_moments, run.final_second_moments};
+  }
+  const Recording::Step& next = run.steps.at(step + 1);
+  return {next.values, next.first_moments, next.second_moments};
+}
+
 Recording::Step& Recorder::step_of(std::size_t number) {
   if (number >= recording_.steps.size()) recording_.steps.resize(number + 1);
   return recording_.steps[number];
@@ -50,12 +64,14 @@ void Recorder::step(const StepView& view) {
   for (const ShardView& shard : view.shards) {
     put(*shard.shard, shard.values, step.values);
     put(*shard.shard, shard.gradient, step.gradients);
+    put_moments(shard, step.first_moments, step.second_moments);
   }
 }
 
 void Recorder::finished(const StepView& view) {
   for (const ShardView& shard : view.shards) {
     put(*shard.shard, shard.values, recording_.final_values);
+    put_moments(shard, recording_.final_first_moments, recording_.final_second_moments);
   }
 }
 

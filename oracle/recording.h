@@ -15,6 +15,13 @@ namespace meshparity {
 /// Whole tensors by parameter name, row-major.
 using FloatTensors = std::map<std::string, std::vector<float>>;
 
+/// All that an update changes.
+struct TrainedState {
+  FloatTensors values;
+  FloatTensors first_moments;  ///< of adamw; sgd has none
+  FloatTensors second_moments;
+};
+
 struct Recording {
   struct Step {
     float loss = 0;
@@ -22,6 +29,8 @@ struct Recording {
     std::uint64_t digest = 0;
     FloatTensors values;  ///< before the update
     FloatTensors gradients;
+    FloatTensors first_moments;  ///< before the update, if the optimizer has any
+    FloatTensors second_moments;
     /// By boundary of the model, whole: (samples, width). Empty unless asked for; nothing stands
     /// at boundary 0, where the first block reads tokens.
     std::vector<std::vector<float>> boundary_values;
@@ -30,9 +39,14 @@ struct Recording {
   };
   std::vector<Step> steps;
   FloatTensors final_values;
+  FloatTensors final_first_moments;
+  FloatTensors final_second_moments;
   std::string divergence;       ///< the error that ended training, if one did
   std::string replicas_differ;  ///< what ranks that should agree did not agree on; empty: nothing
 };
+
+/// What step `step` of a run made: the state before the next one, or the final one.
+TrainedState state_after(const Recording& run, std::size_t step);
 
 /// Records a run. Each rank has a recorder of its own, all on one recording, which takes what they
 /// report in any order but never at the same time. Shards are written whether counted or not, so

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/recipe.h"
+#include "oracle/optimizer_numbers.h"
 
 namespace meshparity {
 namespace {
@@ -60,46 +60,79 @@ Recording::Step reference_step(const Model& model, const FloatTensors& values,
   return result;
 }
 
-FloatTensors reference_update(const Recording::Step& step, float lr) {
-  FloatTensors updated = step.values;
-  for (auto& [name, values] : updated) {
-    const std::vector<float>& gradient = step.gradients.at(name);
+TrainedState reference_update(const Model& model, const Recording::Step& step, const Recipe& recipe,
+                              std::size_t number) {
+  const OptimizerNumbers n = optimizer_numbers(recipe, number, step.gradients);
+  TrainedState state{step.values, step.first_moments, step.second_moments};
+  for (const ParameterSpec& spec : model.parameters) {
+    const std::vector<float>& gradient = step.gradients.at(spec.name);
+    std::vector<float>& values = state.values.at(spec.name);
+    if (recipe.optimizer == OptimizerKind::sgd) {
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        values[i] = std::fma(-n.lr, n.clip * gradient[i], values[i]);
+      }
+      continue;
+    }
+    std::vector<float>& first = state.first_moments[spec.name];
+    std::vector<float>& second = state.second_moments[spec.name];
+    first.resize(values.size());
+    second.resize(values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = std::fma(-lr, gradient[i], values[i]);
+      const float g = n.clip * gradient[i];
+      float& w = values[i];
+      first[i] = std::fma(n.beta1, first[i], n.one_minus_beta1 * g);
+      second[i] = std::fma(n.beta2, second[i], (n.one_minus_beta2 * g) * g);
+      if (spec.decays) w = std::fma(-n.decay, w, w);
+      const float root = std::sqrt(second[i]) * n.inverse_root;
+      w = std::fma(-n.step_size, first[i] / (root + n.epsilon), w);
     }
   }
-  return updated;
+  return state;
 }
 
 void train_reference(const TrainingRun& run, const ElementaryFunctions& functions) {
   const BatchSource batches(run.recipe, run.corpus);
   Batch room = batches.room_for(run.recipe.batch);
+  const bool has_moments = run.recipe.optimizer == OptimizerKind::adamw;
   std::vector<Shard> shards;
-  FloatTensors values;
+  TrainedState state;
   for (const ParameterSpec& spec : run.model.parameters) {
-    std::vector<float>& initial = values[spec.name];
+    std::vector<float>& initial = state.values[spec.name];
     initial.resize(spec.size());
     run.initial.fill(shards.emplace_back(spec), initial);
+    if (!has_moments) continue;
+    state.first_moments[spec.name].resize(spec.size());
+    state.second_moments[spec.name].resize(spec.size());
   }
   const auto views_of = [&](const FloatTensors* gradients) {
     std::vector<ShardView> views;
     for (const Shard& shard : shards) {
-      views.push_back({&shard, true, values.at(shard.spec.name), {}});
-      if (gradients != nullptr) views.back().gradient = gradients->at(shard.spec.name);
+      const std::string& name = shard.spec.name;
+      views.push_back({&shard, true, state.values.at(name), {}});
+      if (gradients != nullptr) views.back().gradient = gradients->at(name);
+      if (!has_moments) continue;
+      views.back().first_moment = state.first_moments.at(name);
+      views.back().second_moment = state.second_moments.at(name);
     }
     return views;
   };
 
   for (std::size_t s = 0; s < run.recipe.steps; ++s) {
     const MicroBatch batch = batches.draw(Corpus::Split::training, s, {0, run.recipe.batch}, room);
-    const Recording::Step step = reference_step(run.model, values, batch, functions);
+    Recording::Step step = reference_step(run.model, state.values, batch, functions);
     if (auto* const boundaries = run.observer.boundaries()) {
       show_boundaries(step, batch, *boundaries);
     }
-    if (!std::isfinite(step.loss)) throw TrainingDiverged(s, step.loss);
+    if (!std::isfinite(step.loss)) throw TrainingDiverged(s, "loss", step.loss);
+    if (run.recipe.clip > 0) {
+      const double norm = norm_of(step.gradients);
+      if (!std::isfinite(norm)) throw TrainingDiverged(s, "norm of the gradient", norm);
+    }
     const std::vector<ShardView> views = views_of(&step.gradients);
     run.observer.step({.step = s, .loss = step.loss, .shards = views});
-    values = reference_update(step, run.recipe.lr);
+    step.first_moments = std::move(state.first_moments);
+    step.second_moments = std::move(state.second_moments);
+    state = reference_update(run.model, step, run.recipe, s);
   }
   const std::vector<ShardView> views = views_of(nullptr);
   run.observer.finished({.step = run.recipe.steps, .shards = views});

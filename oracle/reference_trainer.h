@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cstddef>
+
 #include "model/batch.h"
 #include "model/model.h"
 #include "model/observer.h"
+#include "model/recipe.h"
 #include "oracle/literal.h"
 #include "oracle/recording.h"
 
@@ -15,11 +18,13 @@ namespace meshparity {
 Recording::Step reference_step(const Model& model, const FloatTensors& values,
                                const MicroBatch& batch, const ElementaryFunctions& functions);
 
-/// The values after that step.
-FloatTensors reference_update(const Recording::Step& step, float lr);
+/// What the optimizer makes of step number `number`, whose moments may be missing: they are then
+/// zeros.
+TrainedState reference_update(const Model& model, const Recording::Step& step, const Recipe& recipe,
+                              std::size_t number);
 
 /// A trainer like the others: one rank, slow and plain. Norm and digest are always 0. Throws
-/// TrainingDiverged at the first loss that is not finite.
+/// TrainingDiverged at the first loss, or (if gradients are clipped) norm that is not finite.
 void train_reference(const TrainingRun& run, const ElementaryFunctions& functions);
 
 }  // namespace meshparity

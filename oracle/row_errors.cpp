@@ -79,6 +79,32 @@ void RowErrors::scale(double factor) {
   bound_ *= factor;
 }
 
+RowErrors::Row RowErrors::scale(const Row& factors) {
+  if (factors.minCoeff() < 0) settle();  // sizes have no signs, generators do
+  generators_.array().rowwise() *= factors.array();
+  own_.array() *= factors.array();
+  bound_.array() *= factors.array().abs();
+  return kOracleUnit * bound_;
+}
+
+RowErrors::Row RowErrors::project(double factor, const Row& n) {
+  if (bound_.isZero(0)) return bound_;
+  settle();
+  const double c = 1 / static_cast<double>(n.size());
+  const Eigen::VectorXd means = c * generators_.rowwise().sum();
+  const Eigen::VectorXd along = c * (generators_ * n.transpose());
+  generators_.colwise() -= means;
+  generators_ -= along * n;
+  generators_ *= factor;
+  // At most |e| + mean |e| + |n| mean |n e|, and no part has more roundings than terms and a few.
+  const double mean = bound_.sum() * c;
+  const double turned = bound_.dot(n.cwiseAbs()) * c;
+  const double own = kOracleUnit * static_cast<double>(n.size() + 6) * std::abs(factor);
+  const Row roundings = own * (bound_.array() + mean + n.array().abs() * turned);
+  bound_ = generators_.cwiseAbs().colwise().sum();
+  return roundings;
+}
+
 void RowErrors::relu(const Row& values, Unknown first) {
   Row added = Row::Zero(values.size());
   for (Index j = 0; j < values.size(); ++j) {

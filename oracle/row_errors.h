@@ -50,6 +50,14 @@ class RowErrors {
   void grow(const Row& sizes);
 
   void scale(double factor);
+  /// Element by element. Returns this class's own roundings, which are for the caller to add.
+  Row scale(const Row& factors);
+
+  /// The errors of factor * (e - mean(e) - n * mean(n e)), e being these errors. Returns the same.
+  Row project(double factor, const Row& n);
+
+  /// How many unknowns there are.
+  Index unknowns() const { return generators_.rows() + (own_.array() != 0).count(); }
 
   /// The errors of max(row, 0), given the row.
   void relu(const Row& values, Unknown first);

@@ -1,7 +1,9 @@
 #include "oracle/sum_bound.h"
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace meshparity::rounding {
@@ -17,6 +19,29 @@ std::size_t leaves_of(std::size_t terms, std::size_t grain) {
   return terms / grain + (terms % grain != 0 ? 1 : 0);
 }
 
+/// The terms of each leaf.
+std::vector<Range> leaves_of(std::size_t terms, const Sum& sum) {
+  if (!sum.leaves.empty()) return sum.leaves;
+  std::vector<Range> leaves;
+  for (std::size_t j = 0; j < leaves_of(terms, sum.grain); ++j) {
+    const std::size_t begin = j * sum.grain;
+    leaves.push_back({begin, begin + std::min(sum.grain, terms - begin)});
+  }
+  return leaves;
+}
+
+std::size_t longest(const std::vector<Range>& leaves) {
+  std::size_t most = 0;
+  for (const Range leaf : leaves) most = std::max(most, leaf.size());
+  return most;
+}
+
+/// Most additions above a leaf.
+std::size_t depth_over(std::size_t leaves, SumOrder order) {
+  if (leaves == 0) return 0;
+  return order == SumOrder::canonical ? tree_depth(leaves) : leaves - 1;
+}
+
 /// The running error analysis of a sum (Higham, section 4.2). A node of the tree of additions that
 /// should hold s gets fl(s_left + s_right): its own rounding adds at most u |s| (plus u times the
 /// errors that come from below, which the factor (1 + gamma_depth) pays for), so
@@ -28,7 +53,10 @@ std::size_t leaves_of(std::size_t terms, std::size_t grain) {
 class RunningSum {
  public:
   RunningSum(const Rounded& a, const Rounded& b, const Sum& sum)
-      : a_(a), b_(b), sum_(sum), terms_(static_cast<std::size_t>(a.value.cols())) {
+      : a_(a),
+        b_(b),
+        fused_(sum.fused),
+        leaves_(leaves_of(static_cast<std::size_t>(a.value.cols()), sum)) {
     // Where a factor is certainly 0, adding the term is exact.
     live_ = (b.value.array() != 0 || b.bound.array() != 0).cast<double>();
   }
@@ -38,6 +66,8 @@ class RunningSum {
     Matrix roundings;           // sum of |s| over the additions so far
     std::vector<bool> touched;  // row i: some term was not certainly 0
   };
+
+  const std::vector<Range>& leaves() const { return leaves_; }
 
   Node tree(std::size_t first, std::size_t count) const {
     if (count == 1) return leaf(first);
@@ -59,11 +89,11 @@ class RunningSum {
 
   /// The roundings if the leaves' sums are combined in an unknown order: above each leaf are at
   /// most (leaves - 1) additions, and each holds at most the sum of the |leaves| below it.
-  Matrix any_tree(std::size_t leaves) const {
+  Matrix any_tree() const {
     Matrix roundings = Matrix::Zero(a_.value.rows(), b_.value.cols());
     Matrix magnitudes = roundings;
     Eigen::VectorXd touched = Eigen::VectorXd::Zero(a_.value.rows());
-    for (std::size_t j = 0; j < leaves; ++j) {
+    for (std::size_t j = 0; j < leaves_.size(); ++j) {
       const Node node = leaf(j);
       roundings += node.roundings;
       magnitudes += node.sum.cwiseAbs();
@@ -81,8 +111,7 @@ class RunningSum {
     const Index columns = b_.value.cols();
     Node node{Matrix::Zero(rows, columns), Matrix::Zero(rows, columns),
               std::vector<bool>(static_cast<std::size_t>(rows), false)};
-    const std::size_t begin = number * sum_.grain;
-    const std::size_t end = begin + std::min(sum_.grain, terms_ - begin);
+    const auto [begin, end] = leaves_[number];
     for (Index i = 0; i < rows; ++i) {
       double* const sums = node.sum.row(i).data();
       double* const roundings = node.roundings.row(i).data();
@@ -90,7 +119,7 @@ class RunningSum {
       for (auto k = static_cast<Index>(begin); k < static_cast<Index>(end); ++k) {
         if (a_.value(i, k) == 0 && a_.bound(i, k) == 0) continue;
         // +0 and the first term, added as it is, make that term; a product is rounded even there.
-        const double weight = sum_.fused || touched ? 1 : 0;
+        const double weight = fused_ || touched ? 1 : 0;
         touched = true;
         const double factor = a_.value(i, k);
         const double* const others = b_.value.row(k).data();
@@ -107,9 +136,41 @@ class RunningSum {
 
   const Rounded& a_;
   const Rounded& b_;
-  const Sum& sum_;
-  std::size_t terms_;
+  bool fused_;
+  std::vector<Range> leaves_;
   Matrix live_;
+};
+
+constexpr std::size_t kLanes = 16;
+
+/// The same of a sum in lanes: a leaf at a time.
+struct LaneSums {
+  const Eigen::RowVectorXd& terms;
+  const Eigen::RowVectorXd& doubts;
+  bool fused;
+  double roundings = 0;
+
+  /// Its sum, and whether some term was not certainly 0.
+  std::pair<double, bool> leaf(Range leaf) {
+    std::array<double, kLanes> lanes{};
+    std::array<bool, kLanes> touched{};
+    for (std::size_t i = leaf.begin; i < leaf.end; ++i) {
+      const auto k = static_cast<Index>(i);
+      if (terms(k) == 0 && doubts(k) == 0) continue;
+      const std::size_t lane = (i - leaf.begin) % kLanes;
+      lanes[lane] += terms(k);
+      if (fused || touched[lane]) roundings += std::abs(lanes[lane]);
+      touched[lane] = true;
+    }
+    for (std::size_t step = 1; step < kLanes; step *= 2) {  // neighbours, then pairs of them ...
+      for (std::size_t i = 0; i < kLanes; i += 2 * step) {
+        lanes[i] += lanes[i + step];
+        if (touched[i] && touched[i + step]) roundings += std::abs(lanes[i]);
+        touched[i] = touched[i] || touched[i + step];
+      }
+    }
+    return {lanes[0], touched[0]};
+  }
 };
 
 }  // namespace
@@ -123,8 +184,38 @@ double gamma(std::size_t depth, const Arithmetic& arithmetic) {
 std::size_t sum_depth(std::size_t terms, std::size_t grain, SumOrder order) {
   if (terms == 0) return 0;
   if (order == SumOrder::any) return terms;
-  const std::size_t leaves = leaves_of(terms, grain);
-  return std::min(grain, terms) + (order == SumOrder::canonical ? tree_depth(leaves) : leaves - 1);
+  return std::min(grain, terms) + depth_over(leaves_of(terms, grain), order);
+}
+
+double lane_sum_bound(const Eigen::RowVectorXd& terms, const Eigen::RowVectorXd& doubts,
+                      const Sum& sum, const Rules& rules) {
+  const auto all = static_cast<std::size_t>(terms.size());
+  const std::vector<Range> leaves = leaves_of(all, sum);
+  LaneSums running{terms, doubts, sum.fused};
+  double magnitudes = 0;
+  double touched = 0;
+  for (const Range leaf : leaves) {
+    const auto [value, is_touched] = running.leaf(leaf);
+    magnitudes += std::abs(value);
+    if (is_touched) touched += 1;
+  }
+  // Above a leaf every addition holds at most the sum of the magnitudes of all.
+  const double above = std::min(static_cast<double>(depth_over(leaves.size(), rules.order)),
+                                std::max(touched - 1, 0.0));
+  double roundings = running.roundings + above * magnitudes;
+  std::size_t depth = (longest(leaves) + kLanes - 1) / kLanes + tree_depth(kLanes) +
+                      depth_over(leaves.size(), rules.order);
+  const double sizes = terms.cwiseAbs().sum();
+  if (rules.order == SumOrder::any) {
+    depth = std::max(depth, all);
+    roundings = static_cast<double>(depth) * sizes;
+  }
+  // As in own_bound: partial sums of rounded terms, underflow, and this oracle's own sum.
+  roundings += static_cast<double>(depth) * doubts.sum();
+  const auto n = static_cast<double>(all);
+  const double growth = 1 + gamma(depth, rules.arithmetic);
+  return growth * rules.arithmetic.unit * roundings + kOracleUnit * (2 * n + 2) * sizes +
+         growth * 2 * n * rules.arithmetic.underflow;
 }
 
 Matrix inherited_bound(const Rounded& a, const Rounded& b) {
@@ -143,15 +234,16 @@ Matrix own_bound(const Rounded& a, const Rounded& b, const Matrix& inherited, co
                  const Rules& rules) {
   const auto terms = static_cast<std::size_t>(a.value.cols());
   const Matrix sizes = a.value.cwiseAbs() * b.value.cwiseAbs();
-  const std::size_t depth = sum_depth(terms, sum.grain, rules.order);
+  std::size_t depth = terms;
   Matrix roundings;
   if (rules.order == SumOrder::any) {
     roundings = static_cast<double>(depth) * sizes;
   } else {
     const RunningSum running(a, b, sum);
-    const std::size_t leaves = leaves_of(terms, sum.grain);
-    roundings = rules.order == SumOrder::canonical ? running.tree(0, leaves).roundings
-                                                   : running.any_tree(leaves);
+    const std::vector<Range>& leaves = running.leaves();
+    depth = longest(leaves) + depth_over(leaves.size(), rules.order);
+    roundings = rules.order == SumOrder::canonical ? running.tree(0, leaves.size()).roundings
+                                                   : running.any_tree();
   }
   // The roundings happen at partial sums of the rounded factors: each of the at most `depth`
   // partial sums that a term enters is larger by at most the term's inherited error.

@@ -3,7 +3,9 @@
 #include <Eigen/Core>
 #include <cmath>
 #include <cstddef>
+#include <vector>
 
+#include "model/numerics/range.h"
 #include "oracle/oracle.h"
 
 /// Bounds on the rounding errors of sums. (Inside oracle/ only: Eigen.)
@@ -34,6 +36,7 @@ inline Rounded exactly(Matrix value) {
 struct Sum {
   std::size_t grain = 1;
   bool fused = true;  ///< terms are products by fma; otherwise terms that are added as they are
+  std::vector<Range> leaves{};  ///< the terms of each, if they are not `grain` a leaf
 };
 
 /// What all bounds of a step have in common.
@@ -52,6 +55,12 @@ double gamma(std::size_t depth, const Arithmetic& arithmetic);
 
 /// Most additions that any term goes through.
 std::size_t sum_depth(std::size_t terms, std::size_t grain, SumOrder order);
+
+/// What roundings add to a sum of terms along a row, known within `doubts`: in each leaf, 16 lanes
+/// whose sums are combined by a tree (fused: the terms are products by fma, otherwise added as they
+/// are). What the doubts themselves add is not in it.
+double lane_sum_bound(const Eigen::RowVectorXd& terms, const Eigen::RowVectorXd& doubts,
+                      const Sum& sum, const Rules& rules);
 
 /// What errors in the factors make of a * b: |a' b' - a b| <= |a| eb + ea (|b| + eb).
 Matrix inherited_bound(const Rounded& a, const Rounded& b);

@@ -6,19 +6,27 @@
 
 namespace meshparity {
 
-void observe_step(StepObserver& observer, StepView view, Comm& world) {
+double observe_step(StepObserver& observer, StepView view, Comm& world, bool needs_norm) {
   require_finite(view.loss, view.step);
-  if (observer.wants_statistics()) {
+  if (observer.wants_statistics() || needs_norm) {
     Statistics mine;
-    for (const ShardView& shard : view.shards) mine.add(shard);
+    for (const ShardView& shard : view.shards) {
+      if (observer.wants_statistics()) {
+        mine.add(shard);
+      } else {
+        mine.add_squares(shard);
+      }
+    }
     std::array<std::uint64_t, Statistics::word_count> words{};
     mine.to_words(words);
     world.all_reduce_integers(words);
     const Statistics all = Statistics::from_words(words);
     view.gradient_norm = all.gradient_norm();
     view.digest = all.digest;
+    require_finite(view.gradient_norm, view.step);
   }
   observer.step(view);
+  return view.gradient_norm;
 }
 
 void count_copies_once(std::span<ShardView> shards, const Blocks& blocks, const MeshCoordinates& at,

@@ -12,8 +12,9 @@ namespace meshparity {
 
 /// Collective over the world. What every trainer does once a step's gradients are complete: checks
 /// the loss, adds up norm and digest if the observer wants them (exact integers, so the order is
-/// free) and calls it. Throws TrainingDiverged on every rank if the loss is not finite.
-void observe_step(StepObserver& observer, StepView view, Comm& world);
+/// free) and calls it. Returns the norm, which is 0 if nobody wants it. Throws TrainingDiverged on
+/// every rank if loss or norm are not finite.
+double observe_step(StepObserver& observer, StepView view, Comm& world, bool needs_norm = false);
 
 /// Of parts that several ranks hold alike, one counts: along tp what no block cuts, along pp what
 /// blocks of several stages use.

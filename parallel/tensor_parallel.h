@@ -20,6 +20,9 @@ class TensorParallelGroup final : public FeatureGroup {
   Range share(std::size_t features, std::size_t grain) const override;
   std::unique_ptr<FeatureSum> sum_over(std::size_t features, std::size_t grain,
                                        std::size_t most_elements) override;
+  std::unique_ptr<FeatureRows> rows_of(std::size_t features, std::size_t grain,
+                                       std::size_t most_rows, std::size_t width) override;
+  void maximum(std::span<float> values) override;
 
  private:
   Comm& tp_;

@@ -30,17 +30,17 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   // Who adds up which leaves.
   const BatchSource batches(recipe, run.corpus);
   const Range all_leaves = batches.all_leaves();
-  const std::vector<Range> rank_leaves = shares_of(all_leaves, dp.size());
+  const std::vector<Range> rank_leaves = batches.shares_of(all_leaves, dp.size());
   const Range my_leaves = rank_leaves[dp.rank()];
-  const std::vector<Range> microbatches = shares_of(my_leaves, how.microbatches);
+  const std::vector<Range> microbatches = batches.shares_of(my_leaves, how.microbatches);
   const std::size_t most_samples = batches.most_samples(microbatches);
   const std::size_t most_rows = most_samples * batches.positions();
 
   AloneGroup alone;
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, most_rows, alone);
-  const Head head(run.model.head);
+  Head head(run.model.head, most_rows, alone);
   Parameters parameters(blocks, run.initial);  // replicated
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&my_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, microbatches);
   Replicas replicas(blocks, parameters, gradients, rank_leaves, dp, how.reduction);
   PartialSum losses(all_leaves.end, my_leaves, 1);
   Reducer loss_reducer(dp, how.reduction, all_leaves.end);
@@ -48,11 +48,12 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
   Pass pass(blocks, batches, most_samples, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, replicas.owned_values());
+  Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values());
   std::vector<ShardView> owned = replicas.owned_views();
+  optimizer.show_state(owned);
   const std::vector<ShardView> copies = replicas.copies();
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(my_leaves);
     losses.start(my_leaves);
 
@@ -75,17 +76,19 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     for (std::size_t p = 0; p < owned.size(); ++p) {
       owned[p].gradient = gradients.add_uses(p, replicas.owned_part(p));
     }
-    observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
-                 world);
+    const double norm =
+        observe_step(run.observer, {.step = step, .loss = loss, .shards = owned, .copies = copies},
+                     world, optimizer.needs_norm());
 
     // The update is element by element, so an owner needs nobody else; then everyone gets it.
+    optimizer.start_step(step, norm);
     for (std::size_t p = 0; p < owned.size(); ++p) {
       optimizer.update(p, owned[p].gradient);
       replicas.begin_all_gather(p);
     }
     replicas.finish_all_gather();
   }
-  observe_end(run.observer, recipe.steps, owned, copies);
+  observe_end(run.observer, run.steps(), owned, copies);
 }
 
 }  // namespace meshparity

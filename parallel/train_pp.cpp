@@ -30,23 +30,24 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   const Range my_blocks = share_of(run.model.blocks.size(), pp.size(), pp.rank());
   const BatchSource batches(recipe, run.corpus);
   const Range all_leaves = batches.all_leaves();
-  const std::vector<Range> microbatches = shares_of(all_leaves, how.microbatches);
+  const std::vector<Range> microbatches = batches.shares_of(all_leaves, how.microbatches);
   const std::size_t most_samples = batches.most_samples(microbatches);
 
   AloneGroup alone;
   const Blocks blocks(run.model, my_blocks, most_samples * batches.positions(), alone);
-  const Head head(run.model.head);
+  Head head(run.model.head, most_samples * batches.positions(), alone);
   Parameters parameters(blocks, run.initial);
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&all_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, microbatches);
   PartialSum losses(all_leaves.end, all_leaves, 1);
   PipelineStage stage(blocks, batches, most_samples, run.observer.boundaries(), how.schedule,
                       how.microbatches, pp);
   TiedParameters tied(run.model, blocks, parameters.whole_parts(), pp);
-  Optimizer optimizer(recipe, all_values(parameters));
+  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters));
   std::vector<ShardView> shards = parameters.views();
+  optimizer.show_state(shards);
   count_copies_once(shards, blocks, groups.at, &tied);
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -72,10 +73,12 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     pp.broadcast({&loss, 1}, pp.size() - 1);
 
     tied.add_uses(gradients, shards);
-    observe_step(run.observer, {.step = step, .loss = loss, .shards = shards}, world);
+    const double norm = observe_step(run.observer, {.step = step, .loss = loss, .shards = shards},
+                                     world, optimizer.needs_norm());
+    optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, recipe.steps, shards);
+  observe_end(run.observer, run.steps(), shards);
 }
 
 }  // namespace meshparity

@@ -35,24 +35,25 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   const BatchSource batches(recipe, run.corpus);
   const Range all_leaves = batches.all_leaves();
-  const std::vector<Range> microbatches = shares_of(all_leaves, how.microbatches);
+  const std::vector<Range> microbatches = batches.shares_of(all_leaves, how.microbatches);
   const std::size_t most_samples = batches.most_samples(microbatches);
   const std::size_t most_rows = most_samples * batches.positions();
 
   TensorParallelGroup tp(groups[Axis::tp], how.reduction);
   const Blocks blocks(run.model, {0, run.model.blocks.size()}, most_rows, tp);
-  const Head head(run.model.head);
+  Head head(run.model.head, most_rows, tp);
   Parameters parameters(blocks, run.initial);  // sharded, or replicated where nothing is cut
-  GradientSums gradients(blocks, parameters.shards(), all_leaves.end, {&all_leaves, 1});
+  GradientSums gradients(blocks, parameters.shards(), batches, microbatches);
   PartialSum losses(all_leaves.end, all_leaves, 1);
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
   Pass pass(blocks, batches, most_samples, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, all_values(parameters));
+  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters));
   std::vector<ShardView> shards = parameters.views();
+  optimizer.show_state(shards);
   count_copies_once(shards, blocks, groups.at);
 
-  for (std::size_t step = 0; step < recipe.steps; ++step) {
+  for (std::size_t step = 0; step < run.steps(); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -66,10 +67,12 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
     // Nothing to reduce: every rank saw every sample.
     for (std::size_t p = 0; p < shards.size(); ++p) shards[p].gradient = gradients.add_uses(p);
-    observe_step(run.observer, {.step = step, .loss = loss, .shards = shards}, world);
+    const double norm = observe_step(run.observer, {.step = step, .loss = loss, .shards = shards},
+                                     world, optimizer.needs_norm());
+    optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, recipe.steps, shards);
+  observe_end(run.observer, run.steps(), shards);
 }
 
 }  // namespace meshparity

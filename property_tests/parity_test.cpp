@@ -4,13 +4,18 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "golden/files/corpus_file.h"
 #include "model/numerics/aligned_floats.h"
+#include "parallel/observe.h"
 #include "property_tests/proof/mpi_job.h"
 #include "property_tests/proof/parity_check.h"
 #include "property_tests/proof/parity_generator.h"
@@ -25,9 +30,70 @@ TEST(Parity, EveryStrategyOnSimulatedMeshes) {
   std::cout << tally.distribution_text();
 }
 
+TEST(Parity, TransformersOnSimulatedMeshes) {
+  ParityTally tally;
+  EXPECT_TRUE(holds_simulated(rapidcheck_sample(), tally, ModelKind::gpt2));
+}
+
 TEST(Parity, NativeReductionsWithinTheBound) {
   ParityTally tally;
   EXPECT_TRUE(holds_natively(rapidcheck_sample(), tally));
+}
+
+/// Asks for the norm that this step would have if every gradient were 1.
+class NormOfOnes final : public StepObserver {
+ public:
+  explicit NormOfOnes(Comm& world) : world_(world) {}
+
+  void step(const StepView& view) override {
+    std::size_t most = 0;
+    for (const ShardView& shard : view.shards) most = std::max(most, shard.gradient.size());
+    const std::vector<float> ones(most, 1.0F);
+    std::vector<ShardView> shards(view.shards.begin(), view.shards.end());
+    for (ShardView& shard : shards) {
+      shard.gradient = std::span(ones).first(shard.gradient.size());
+    }
+    StepObserver nobody;
+    norm = observe_step(nobody, {.step = view.step, .loss = view.loss, .shards = shards}, world_,
+                        true);
+  }
+
+  double norm = 0;
+
+ private:
+  Comm& world_;
+};
+
+TEST(Parity, GradientsOfOnesHaveTheRootOfTheirNumberAsNorm) {
+  const bool holds = rc::check("every element counts once in the norm, on every mesh", [] {
+    std::vector<ParityCase> cases = *parity_cases(Reduction::canonical, kSimulatedRanks);
+    Recipe& recipe = cases.front().recipe;
+    recipe.steps = 1;
+    recipe.clip = 0;
+    const Corpus corpus = corpus_of(recipe, cases.front().corpus);
+    const Model model = model_of(recipe, corpus.vocabulary());
+    const InitialParameters initial(recipe.seed);
+    std::size_t elements = 0;
+    for (const ParameterSpec& parameter : model.parameters) elements += parameter.size();
+    for (const ParityCase& c : cases) {
+      SimOptions options = c.world;
+      options.ranks = c.how.mesh.size();
+      std::vector<double> norms(options.ranks);
+      run_simulated(options, [&](Comm& world) {
+        NormOfOnes observer(world);
+        entry_of(c.strategy).train({recipe, model, corpus, initial, observer}, c.how, world);
+        norms[world.rank()] = observer.norm;
+      });
+      const double root = std::sqrt(static_cast<double>(elements));
+      for (const double norm : norms) {
+        if (norm == root) continue;
+        RC_FAIL("smallest mesh: " + to_string(c.how.mesh) + "\nthe norm of " +
+                std::to_string(elements) + " gradients of 1 is the root of " +
+                std::to_string(norm * norm));
+      }
+    }
+  });
+  EXPECT_TRUE(holds);  // a failure prints this expression: a short one
 }
 
 /// Adds parameters that no other block uses yet.
@@ -76,7 +142,8 @@ Model residual_model(const Recipe& recipe, std::size_t vocabulary,
 TEST(Parity, ModelsThatUseParametersTwiceOnSimulatedMeshes) {
   std::optional<Strategy> failed;  // from then on RapidCheck shrinks, and only this one is trained
   EXPECT_TRUE(rc::check("a model of residual blocks gives one rank's bits on every mesh", [&] {
-    const std::vector<ParityCase> cases = *parity_cases(Reduction::canonical, kSimulatedRanks);
+    const std::vector<ParityCase> cases =
+        *parity_cases(Reduction::canonical, kSimulatedRanks, ModelKind::mlp);
     const Recipe& recipe = cases.front().recipe;
     std::vector<std::size_t> uses;
     for (std::size_t i = 0; i < recipe.layers; ++i) {

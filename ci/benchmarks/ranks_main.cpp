@@ -12,7 +12,9 @@
 namespace meshparity::bench {
 namespace {
 
-constexpr const char* kUsage = "bench-ranks collectives | scaling CORPUS | reductions CORPUS MESH";
+constexpr const char* kUsage =
+    "bench-ranks collectives | scaling CORPUS | full-scaling | reductions CORPUS MESH | "
+    "transformer-reductions MESH";
 
 void measure(const std::vector<std::string>& arguments, Comm& world) {
   const std::string part = arguments.empty() ? "" : arguments[0];
@@ -20,6 +22,10 @@ void measure(const std::vector<std::string>& arguments, Comm& world) {
     measure_collectives(world);
   } else if (part == "scaling" && arguments.size() == 2) {
     measure_scaling(arguments[1], world);
+  } else if (part == "full-scaling" && arguments.size() == 1) {
+    measure_full_scaling(world);
+  } else if (part == "transformer-reductions" && arguments.size() == 2) {
+    measure_transformer_reductions(arguments[1], world);
   } else if (part == "reductions" && arguments.size() == 3) {
     measure_reductions(arguments[1], arguments[2], world);
   } else {

@@ -1,9 +1,11 @@
 #include "ci/benchmarks/timed_training.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <ctime>
+#include <random>
 #include <stdexcept>
 
 #include "ci/benchmarks/paired.h"
@@ -28,12 +30,28 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+/// As many of the tokens below `vocabulary`; each of them occurs if there are enough.
+std::vector<std::size_t> random_tokens(std::size_t vocabulary, std::size_t count) {
+  std::mt19937 bits(42);
+  std::vector<std::size_t> tokens;
+  for (std::size_t i = 0; i < count; ++i) {
+    tokens.push_back(i < vocabulary && vocabulary < count ? i : bits() % vocabulary);
+  }
+  return tokens;
+}
+
 }  // namespace
 
 Workload::Workload(std::string workload_name, Recipe workload_recipe)
     : name(std::move(workload_name)),
       recipe(std::move(workload_recipe)),
       corpus(read_corpus(recipe).first),
+      initial(recipe.seed) {}
+
+Workload::Workload(std::string workload_name, Recipe workload_recipe, Corpus workload_corpus)
+    : name(std::move(workload_name)),
+      recipe(std::move(workload_recipe)),
+      corpus(std::move(workload_corpus)),
       initial(recipe.seed) {}
 
 Workload default_workload(const std::string& corpus_path, std::size_t steps) {
@@ -53,6 +71,57 @@ Workload wide_workload(const std::string& corpus_path, std::size_t steps) {
   recipe.batch_grain = 64;
   recipe.feature_grain = 64;
   return {"wide model", recipe};
+}
+
+Workload large_mlp_workload(const std::string& corpus_path, std::size_t steps) {
+  Recipe recipe;
+  recipe.data = corpus_path;
+  recipe.embedding = 64;
+  recipe.hidden = 8192;
+  recipe.layers = 2;
+  recipe.steps = steps;
+  return {"MLP of 75.7 M parameters", recipe};
+}
+
+Workload small_gpt2_workload(std::size_t steps) {
+  constexpr std::size_t kCharacters = 65;  // of Shakespeare's plays
+  Recipe recipe = default_recipe(ModelKind::gpt2);
+  recipe.layers = 4;
+  recipe.heads = 4;
+  recipe.channels = 128;
+  recipe.positions = 64;
+  recipe.batch = 12;
+  recipe.beta2 = 0.99;
+  recipe.weight_decay = 0.1;
+  recipe.clip = 1;
+  recipe.steps = steps;
+  std::string text;
+  for (const std::size_t token : random_tokens(kCharacters, 20'000)) {
+    text.push_back(static_cast<char>('0' + token));
+  }
+  return {"GPT-2 small, 12 x 64", recipe, Corpus::stream(text, positions_of(recipe), false)};
+}
+
+Workload full_gpt2_workload(std::size_t steps) {
+  Recipe recipe = default_recipe(ModelKind::gpt2);
+  recipe.form = DataForm::tokens;
+  recipe.layers = 12;
+  recipe.heads = 12;
+  recipe.channels = 768;
+  recipe.positions = 1024;
+  recipe.sequence = 64;
+  recipe.batch = 4;
+  recipe.lr = 1e-4;
+  recipe.weight_decay = 0.1;
+  recipe.steps = steps;
+  std::vector<std::uint16_t> tokens;
+  for (const std::size_t token : random_tokens(recipe.vocabulary, 20'000)) {
+    tokens.push_back(static_cast<std::uint16_t>(token));
+  }
+  const std::array<std::size_t, 1> files{tokens.size()};
+  return {
+      "GPT-2 124M, 4 x 64", recipe,
+      Corpus::token_files(std::move(tokens), files, {}, recipe.vocabulary, positions_of(recipe))};
 }
 
 void TimedTraining::require_same_bits(const TimedTraining& other) const {

@@ -13,7 +13,9 @@ namespace meshparity::bench {
 
 /// A recipe and what training it needs.
 struct Workload {
+  /// On the corpus that the recipe names.
   Workload(std::string workload_name, Recipe workload_recipe);
+  Workload(std::string workload_name, Recipe workload_recipe, Corpus workload_corpus);
 
   TrainingJob job(const Parallelism& how = {}) const { return {recipe, corpus, initial, how}; }
 
@@ -28,6 +30,16 @@ Workload default_workload(const std::string& corpus_path, std::size_t steps);
 
 /// A model whose products take most of the time: embedding 64, hidden 1024, batch 256.
 Workload wide_workload(const std::string& corpus_path, std::size_t steps);
+
+/// An MLP of 75.7 M parameters.
+Workload large_mlp_workload(const std::string& corpus_path, std::size_t steps);
+
+/// nanoGPT's recipe for processors (4 layers, 4 heads, 128 channels, 64 positions, batch 12, AdamW,
+/// clipping), on a text of 65 different characters that are drawn at random.
+Workload small_gpt2_workload(std::size_t steps);
+
+/// GPT-2 of 124 M parameters, batch 4 of 64 positions, AdamW, on tokens drawn at random.
+Workload full_gpt2_workload(std::size_t steps);
 
 /// What a training run gave, on rank 0; other ranks have nothing.
 struct TimedTraining {

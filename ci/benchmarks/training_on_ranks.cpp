@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "ci/benchmarks/measurement.h"
 #include "ci/benchmarks/model_transfer.h"
@@ -16,6 +18,16 @@ constexpr std::size_t kRounds = 9;
 constexpr std::size_t kTransfers = 11;  // in each round
 constexpr std::size_t kWideSteps = 24;
 constexpr std::size_t kDefaultSteps = 2'000;
+constexpr std::size_t kSmallSteps = 20;  // of the small transformer
+constexpr std::size_t kFullSteps = 8;    // of the large one, which take seconds
+constexpr std::size_t kFullRounds = 3;
+
+/// A mesh for the large transformer, and the bar it is held to.
+struct FullMesh {
+  const char* mesh;
+  double bar;
+};
+constexpr std::array<FullMesh, 2> kFullMeshes{{{"dp=2", 1.5}, {"tp=2", 1.7}}};
 
 /// What is compared, in pairs.
 class Pairs {
@@ -65,6 +77,14 @@ Workload share_of_batch(const Workload& workload, std::size_t ranks) {
   return {workload.name, recipe};
 }
 
+/// Of the seconds that all ranks measured.
+double slowest(double seconds, Comm& world) {
+  const auto mine = static_cast<float>(seconds);
+  std::vector<float> all(world.size());
+  world.all_gather({&mine, 1}, all, std::vector<std::size_t>(world.size(), 1));
+  return *std::ranges::max_element(all);
+}
+
 /// What the machine allows: data parallel training must at least train on its share of the batch,
 /// on all ranks at once, and send gradients and parameters around.
 class Limit {
@@ -77,9 +97,9 @@ class Limit {
   /// Collective. `one_rank` is the time of a step on the whole batch, on rank 0.
   void measure(double one_rank) {
     world_.barrier();
-    const double share = slowest(train_alone_on_the_clock(share_).step_seconds);
+    const double share = slowest(train_alone_on_the_clock(share_).step_seconds, world_);
     std::vector<double> transfers(kTransfers);
-    for (double& seconds : transfers) seconds = slowest(transfer_.measure());
+    for (double& seconds : transfers) seconds = slowest(transfer_.measure(), world_);
     shares_.push_back(share);
     transfers_.push_back(median(std::move(transfers)));
     ratios_.push_back(one_rank / (shares_.back() + transfers_.back()));
@@ -92,14 +112,6 @@ class Limit {
   }
 
  private:
-  /// Of the seconds that all ranks measured.
-  double slowest(double seconds) {
-    const auto mine = static_cast<float>(seconds);
-    std::vector<float> all(world_.size());
-    world_.all_gather({&mine, 1}, all, std::vector<std::size_t>(world_.size(), 1));
-    return *std::ranges::max_element(all);
-  }
-
   Workload share_;
   Comm& world_;
   ModelTransfer transfer_;
@@ -136,6 +148,41 @@ void measure_scaling(const Workload& workload, double bar, Comm& world) {
   limit.print_ratio(name + ", allowed by the machine");
 }
 
+/// A mesh of the large transformer against one rank, beside what the machine allows: all ranks
+/// train at once, each the whole model for itself; of that time a mesh needs its share.
+void measure_full_scaling(const Workload& workload, std::span<const FullMesh> meshes, Comm& world) {
+  const bool is_root = world.rank() == 0;
+  std::vector<Pairs> pairs(meshes.size());
+  std::vector<std::vector<double>> of_allowed(meshes.size());
+  std::vector<double> allowed;
+  for (std::size_t round = 0; round < kFullRounds; ++round) {
+    world.barrier();
+    TimedTraining one_rank;
+    if (is_root) one_rank = train_alone_on_the_clock(workload);
+    world.barrier();
+    const double all_at_once = slowest(train_alone_on_the_clock(workload).step_seconds, world);
+    const double share = all_at_once / static_cast<double>(world.size());
+    allowed.push_back(one_rank.step_seconds / share);
+    for (std::size_t m = 0; m < meshes.size(); ++m) {
+      Parallelism how;
+      how.mesh = parse_mesh(meshes[m].mesh);
+      world.barrier();
+      const TimedTraining mesh = train_together(workload, how, world);
+      if (!is_root) continue;
+      mesh.require_same_bits(one_rank);
+      pairs[m].add(one_rank, mesh);
+      of_allowed[m].push_back(share / mesh.step_seconds);
+    }
+  }
+  if (!is_root) return;
+  for (std::size_t m = 0; m < meshes.size(); ++m) {
+    const std::string name = fmt::format("{}, {}", workload.name, meshes[m].mesh);
+    pairs[m].print_ratio("scaling", name + ", the same bits", meshes[m].bar, Good::above);
+    print({"scaling", name + ", of what the machine allows", median(of_allowed[m]), 0.9,
+           Good::above, fmt::format("it allows {:.3f}", median(allowed))});
+  }
+}
+
 void measure_reductions(const Workload& workload, const Mesh& mesh, Comm& world) {
   const auto train = [&](Reduction reduction) {
     Parallelism how;
@@ -162,8 +209,16 @@ void measure_scaling(const std::string& corpus_path, Comm& world) {
   measure_scaling(default_workload(corpus_path, kDefaultSteps), 0, world);
 }
 
+void measure_full_scaling(Comm& world) {
+  measure_full_scaling(full_gpt2_workload(kFullSteps), kFullMeshes, world);
+}
+
 void measure_reductions(const std::string& corpus_path, const std::string& mesh, Comm& world) {
   measure_reductions(wide_workload(corpus_path, kWideSteps), parse_mesh(mesh), world);
+}
+
+void measure_transformer_reductions(const std::string& mesh, Comm& world) {
+  measure_reductions(small_gpt2_workload(kSmallSteps), parse_mesh(mesh), world);
 }
 
 }  // namespace meshparity::bench

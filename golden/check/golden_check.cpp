@@ -8,9 +8,11 @@
 #include <filesystem>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <thread>
 
+#include "golden/check/facts.h"
 #include "golden/files/file_io.h"
 #include "golden/jobs/child_process.h"
 #include "golden/jobs/exit_status.h"
@@ -66,7 +68,7 @@ Trace mpi_trace(const GoldenRecipe& golden, const GoldenCase& run) {
   const TemporaryFolder folder;
   const std::string trace_path = folder.file("run.trace");
   std::vector<std::string> program = {(fs::path(program_folder()) / "meshparity-train").string(),
-                                      "--quiet", "--steps=" + std::to_string(run.steps),
+                                      "--quiet", "--stop-after=" + std::to_string(run.steps),
                                       "--trace=" + trace_path};
   for (std::string& argument : train_arguments(golden, run)) program.push_back(std::move(argument));
   const auto command = mpirun_command(run.how.mesh.size(), program);
@@ -89,13 +91,13 @@ Trace trace_of(const GoldenRecipe& golden, const GoldenCase& run) {
 }
 
 void print_heading() {
-  fmt::print("{:<10} {:<24} {:>5}  {:<9} {:<12} {:<8} {:>12} {:>5}  {}\n", "recipe", "mesh",
+  fmt::print("{:<12} {:<24} {:>5}  {:<9} {:<12} {:<8} {:>12} {:>5}  {}\n", "recipe", "mesh",
              "ranks", "transport", "trainer", "schedule", "microbatches", "steps", "same bits");
 }
 
 void print_row(const GoldenRecipe& golden, const GoldenResult& result) {
   const Parallelism& how = result.run.how;
-  fmt::print("{:<10} {:<24} {:>5}  {:<9} {:<12} {:<8} {:>12} {:>5}  {}\n", golden.name,
+  fmt::print("{:<12} {:<24} {:>5}  {:<9} {:<12} {:<8} {:>12} {:>5}  {}\n", golden.name,
              to_string(how.mesh), how.mesh.size(), result.run.transport, result.run.trainer_name(),
              how.mesh[Axis::pp] > 1 ? to_string(how.schedule) : "-", how.microbatches,
              result.run.steps, result.same_bits() ? "yes" : "NO: " + result.difference);
@@ -121,6 +123,23 @@ void check_all(const GoldenRecipe& golden, const Trace& expected,
     if (cases[i].transport == "mpi") results[i] = check_case(golden, expected, cases[i]);
     print_row(golden, results[i]);
   }
+}
+
+/// Trains a recipe whose corpus is the facts, and asks the model all of them.
+std::optional<RightAnswers> answers_of(const GoldenRecipe& golden) {
+  if (!is_facts_corpus(golden.corpus_sha256)) return std::nullopt;
+  const Model model = model_of(golden.recipe, golden.corpus.vocabulary());
+  const InitialParameters initial(golden.recipe.seed);
+  std::vector<std::vector<float>> values;
+  TrainingSinks sinks;
+  sinks.parameters = [&](std::vector<std::vector<float>> trained) { values = std::move(trained); };
+  train_alone({golden.recipe, golden.corpus, initial, {}}, sinks);
+  const TrainedParameters trained(model.parameters, values);
+  Generator generator(golden.recipe, model, golden.corpus, trained);
+  const RightAnswers answers = ask_all_facts(generator, golden.corpus);
+  fmt::print("{}: after {} steps the model knows {} of {} sums and products\n", golden.name,
+             golden.recipe.steps, answers.right, answers.asked);
+  return answers;
 }
 
 nlohmann::ordered_json json_of(const GoldenRecipe& golden, const Trace& expected,
@@ -183,6 +202,9 @@ int check_goldens(const GoldenCheckOptions& options) {
     std::vector<GoldenResult> results(cases.size());
     check_all(goldens[g], expected[g], cases, results);
     json["recipes"].push_back(json_of(goldens[g], expected[g], results));
+    if (const auto answers = answers_of(goldens[g])) {
+      json["recipes"].back()["answers"] = {{"right", answers->right}, {"asked", answers->asked}};
+    }
     runs += results.size();
     for (const GoldenResult& result : results) {
       if (result.same_bits() || !first_difference.empty()) continue;

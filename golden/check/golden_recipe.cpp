@@ -63,13 +63,15 @@ std::size_t golden_interval(std::size_t steps) {
 Trace traced(const GoldenRecipe& golden, std::size_t steps, std::size_t every,
              const std::function<void(TrainingJob, const TrainingSinks&)>& train) {
   TraceHeader header = golden.header();
-  header.recipe.steps = steps;
   header.every = every;
-  Recipe recipe = golden.recipe;
-  recipe.steps = steps;
-  const InitialParameters initial(recipe.seed);
+  const InitialParameters initial(golden.recipe.seed);
   return traced(header, [&](const TrainingSinks& sinks) {
-    train({recipe, golden.corpus, initial, {}}, sinks);
+    train({.recipe = golden.recipe,
+           .corpus = golden.corpus,
+           .initial = initial,
+           .how = {},
+           .stop_after = steps},
+          sinks);
   });
 }
 

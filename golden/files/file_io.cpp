@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -51,6 +52,8 @@ std::string read_file(const std::string& path, const std::string& kind) {
   }
   // Block by block: a stream that is copied whole takes a failed read for the end of the file.
   std::string text;
+  const std::uintmax_t expected = std::filesystem::file_size(path, error);
+  if (!error && expected < text.max_size()) text.reserve(static_cast<std::size_t>(expected));
   std::array<char, 65536> block{};
   while (file) {
     file.read(block.data(), static_cast<std::streamsize>(block.size()));
@@ -99,12 +102,16 @@ void AtomicFile::fail(const std::string& action) const {
 }
 
 void AtomicFile::write(std::string_view bytes) {
+  if (bytes.size() >= kFlushBytes) {
+    flush();
+    write_out(bytes);
+    return;
+  }
   pending_ += bytes;
   if (pending_.size() >= kFlushBytes) flush();
 }
 
-void AtomicFile::flush() {
-  std::string_view rest = pending_;
+void AtomicFile::write_out(std::string_view rest) {
   while (!rest.empty()) {
     const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
     if (written < 0) {
@@ -113,6 +120,10 @@ void AtomicFile::flush() {
     }
     rest.remove_prefix(static_cast<std::size_t>(written));
   }
+}
+
+void AtomicFile::flush() {
+  write_out(pending_);
   pending_.clear();
 }
 

@@ -28,6 +28,7 @@ class AtomicFile {
 
  private:
   void flush();
+  void write_out(std::string_view bytes);
   [[noreturn]] void fail(const std::string& action) const;
 
   std::string path_;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,7 +10,8 @@
 #include "model/recipe.h"
 
 /// A trained model as a safetensors file: every parameter whole, and in the metadata what sampling
-/// from it needs: the recipe, the vocabulary and the corpus's SHA-256.
+/// from it needs: the recipe, the vocabulary and the corpus's SHA-256. GPT-2 is written as Hugging
+/// Face's transformers keep it, with a config.json beside it, so that they load the folder.
 namespace meshparity {
 
 /// A parameter as a tensor of the file: a bias has one dimension.
@@ -23,36 +23,13 @@ StoredTensor stored_parameter(const std::string& name, const ParameterSpec& spec
 TensorFile model_file(const Recipe& recipe, const Corpus& corpus, const std::string& corpus_sha256,
                       std::span<const ParameterSpec> specs, std::vector<std::vector<float>> values);
 
-/// A model read back. Also the source of first values for training on.
-class LoadedModel final : public ParameterSource {
- public:
-  /// Throws UsageError if the file is no safetensors file, or its metadata is damaged.
-  explicit LoadedModel(const std::string& path);
+/// Writes it, and the config that goes with it. Throws as AtomicFile does.
+void save_model(const std::string& path, const Recipe& recipe, const Corpus& corpus,
+                const std::string& corpus_sha256, std::span<const ParameterSpec> specs,
+                std::vector<std::vector<float>> values);
 
-  /// False for a file that another program wrote: recipe and vocabulary are then unknown.
-  bool has_recipe() const { return !vocabulary_.empty(); }
-  /// As it was trained, with an empty `data`.
-  const Recipe& recipe() const { return recipe_; }
-  const std::string& corpus_sha256() const { return corpus_sha256_; }
-
-  /// A corpus with the model's vocabulary and nothing worth training on.
-  Corpus vocabulary_corpus(std::size_t context) const;
-
-  /// Throws UsageError if `corpus` has another vocabulary than the model.
-  void require_vocabulary(const Corpus& corpus) const;
-
-  /// Throws UsageError unless the file holds exactly these parameters: a tensor that is missing,
-  /// left over or of another shape (naming both shapes).
-  void require_parameters(std::span<const ParameterSpec> specs) const;
-
-  void fill(const Shard& shard, std::span<float> values) const override;
-
- private:
-  std::string path_;
-  std::map<std::string, StoredTensor> tensors_;
-  Recipe recipe_;
-  std::string vocabulary_;  ///< the bytes of tokens 1, 2, ...
-  std::string corpus_sha256_;
-};
+/// Throws UsageError if `save_model` could not write there, or would replace what is no config.
+/// Leaves nothing behind.
+void require_saveable(const std::string& path, const Recipe& recipe);
 
 }  // namespace meshparity

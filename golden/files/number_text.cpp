@@ -43,24 +43,34 @@ std::uint64_t parse_whole(std::string_view text) {
   return value;
 }
 
-float parse_decimal(std::string_view text) {
+template <typename Number>
+Number parse_decimal(std::string_view text) {
   reject_common(text);
-  float value = 0;
+  Number value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::invalid_argument || end != text.data() + text.size() ||
+      !std::isfinite(value)) {
+    throw UsageError(fmt::format("'{}' is not a decimal number", text),
+                     text.find(',') == std::string_view::npos
+                         ? "give a number such as 0.1 or 1e-3"
+                         : "write a point before the decimals, such as 0.1 or 1e-3");
+  }
   const std::string_view digits = text.substr(0, text.find_first_of("eE"));
   const bool vanished = value == 0 && digits.find_first_of("123456789") != std::string_view::npos;
-  if (error == std::errc::result_out_of_range || (error == std::errc() && vanished)) {
-    throw UsageError(fmt::format("'{}' does not fit a 32-bit float", text),
-                     "give a number between 1e-38 and 3e38");
-  }
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
-    throw UsageError(fmt::format("'{}' is not a decimal number", text),
-                     "give a number such as 0.1 or 1e-3");
+  if (error == std::errc::result_out_of_range || vanished) {
+    const bool single = sizeof(Number) == sizeof(float);
+    throw UsageError(
+        fmt::format("'{}' does not fit a {}-bit float", text, 8 * sizeof(Number)),
+        single ? "give a number between 1e-38 and 3e38" : "give a number between 1e-307 and 1e308");
   }
   return value;
 }
 
+template float parse_decimal<float>(std::string_view text);
+template double parse_decimal<double>(std::string_view text);
+
 std::string decimal_text(float value) { return fmt::format("{}", value); }
+std::string decimal_text(double value) { return fmt::format("{}", value); }
 
 std::string hex_text(double value) {
   const std::string text = to_text(value, std::chars_format::hex);

@@ -11,11 +11,14 @@ namespace meshparity {
 /// with it: empty, a sign, not a number, trailing text, too large.
 std::uint64_t parse_whole(std::string_view text);
 
-/// A finite decimal number >= 0 that binary32 can hold, rounded once. Throws UsageError likewise.
-float parse_decimal(std::string_view text);
+/// A finite decimal number >= 0 that the type (float or double) can hold, rounded once. Throws
+/// UsageError likewise.
+template <typename Number>
+Number parse_decimal(std::string_view text);
 
-/// The shortest decimal text that reads back as the same binary32.
+/// The shortest decimal text that reads back as the same number.
 std::string decimal_text(float value);
+std::string decimal_text(double value);
 
 /// "0x1.8p+1": exact, with no more digits than it takes.
 std::string hex_text(double value);

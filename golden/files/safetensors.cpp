@@ -3,60 +3,59 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
-#include <bit>
-#include <cstring>
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <tuple>
 
 #include "golden/files/file_io.h"
+#include "golden/files/little_endian.h"
+#include "golden/files/printable.h"
 #include "golden/files/strict_json.h"
 #include "model/error.h"
 
 namespace meshparity {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr std::size_t kLengthBytes = 8;
 constexpr std::size_t kAlignment = 8;
 constexpr std::uint64_t kLargestHeader = 100'000'000;  // the limit of the reference implementation
 constexpr const char* kMetadataKey = "__metadata__";
-constexpr std::size_t kValueBytes = 4;  // of F32 and of I32
 
-template <typename Word>
-void append_little_endian(std::string& bytes, Word word) {
-  for (std::size_t i = 0; i < sizeof(Word); ++i) {
-    bytes.push_back(static_cast<char>(word >> (8 * i) & 0xff));
-  }
-}
+struct Dtype {
+  const char* name;
+  std::size_t width;  // bytes of a value
+};
+constexpr std::array<Dtype, 15> kDtypes = {{{"F32", 4},
+                                            {"I32", 4},
+                                            {"F16", 2},
+                                            {"BF16", 2},
+                                            {"F64", 8},
+                                            {"I64", 8},
+                                            {"U64", 8},
+                                            {"U32", 4},
+                                            {"I16", 2},
+                                            {"U16", 2},
+                                            {"I8", 1},
+                                            {"U8", 1},
+                                            {"BOOL", 1},
+                                            {"F8_E4M3", 1},
+                                            {"F8_E5M2", 1}}};
 
-template <typename Word>
-Word little_endian_at(std::string_view bytes, std::size_t at) {
-  Word word = 0;
-  for (std::size_t i = sizeof(Word); i-- > 0;) {
-    word = static_cast<Word>(word << 8 | static_cast<unsigned char>(bytes[at + i]));
-  }
-  return word;
-}
-
-/// The number of values of a shape; nothing if it overflows.
-std::optional<std::size_t> value_count(const std::vector<std::size_t>& shape) {
-  std::size_t count = 1;
-  for (const std::size_t extent : shape) {
-    if (extent != 0 && count > std::numeric_limits<std::size_t>::max() / extent) return {};
-    count *= extent;
-  }
-  return count;
+/// Bytes of a value. Throws UsageError.
+std::size_t width_of(const std::string& dtype) {
+  const auto* const found = std::find_if(kDtypes.begin(), kDtypes.end(),
+                                         [&](const Dtype& known) { return dtype == known.name; });
+  if (found != kDtypes.end()) return found->width;
+  throw UsageError(fmt::format("dtype '{}' is unknown", printable(dtype)));
 }
 
 std::size_t size_of(const StoredTensor& tensor) {
   return std::visit([](const auto& values) { return values.size(); }, tensor.values);
-}
-
-const char* dtype_of(const StoredTensor& tensor) {
-  return std::holds_alternative<std::vector<float>>(tensor.values) ? "F32" : "I32";
 }
 
 void require_storable(const TensorFile& file) {
@@ -73,100 +72,145 @@ void require_storable(const TensorFile& file) {
   }
 }
 
+/// One member of the header, so that a header is put together in one pass.
+std::string member_text(const std::string& name, const nlohmann::ordered_json& value) {
+  return nlohmann::ordered_json(name).dump() + ":" + value.dump();
+}
+
 std::string header_text(const TensorFile& file) {
-  Json header = Json::object();
-  if (!file.metadata.empty()) header[kMetadataKey] = file.metadata;
+  std::vector<std::string> members;
   std::size_t offset = 0;
-  for (const StoredTensor& tensor : file.tensors) {
-    const std::size_t end = offset + size_of(tensor) * kValueBytes;
-    Json& entry = header[tensor.name];
-    entry["dtype"] = dtype_of(tensor);
-    entry["shape"] = tensor.shape;
-    entry["data_offsets"] = {offset, end};
-    offset = end;
-  }
-  std::string text;
   try {
-    text = header.dump();
-  } catch (const Json::exception& e) {
+    if (!file.metadata.empty()) members.push_back(member_text(kMetadataKey, file.metadata));
+    for (const StoredTensor& tensor : file.tensors) {
+      const std::string dtype = dtype_of(tensor);
+      const std::size_t end = offset + size_of(tensor) * width_of(dtype);
+      nlohmann::ordered_json entry;
+      entry["dtype"] = dtype;
+      entry["shape"] = tensor.shape;
+      entry["data_offsets"] = {offset, end};
+      members.push_back(member_text(tensor.name, entry));
+      offset = end;
+    }
+  } catch (const nlohmann::ordered_json::exception& e) {
     throw std::invalid_argument(e.what());
   }
+  std::string text = fmt::format("{{{}}}", fmt::join(members, ","));
   text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
   return text;
 }
 
-/// What a header says about one tensor.
-struct Entry {
-  std::string dtype;
-  std::vector<std::size_t> shape;
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
-};
+/// Gives a whole file to `write`, piece by piece.
+template <typename Write>
+void write_pieces(const TensorFile& file, Write write) {
+  require_storable(file);
+  const std::string header = header_text(file);
+  std::string piece;
+  append_little_endian(piece, std::uint64_t{header.size()});
+  piece += header;
+  constexpr std::size_t kPiece = std::size_t{1} << 20;
+  for (const StoredTensor& tensor : file.tensors) {
+    if (const auto* const other = std::get_if<OtherValues>(&tensor.values)) {
+      piece += other->bytes;
+      continue;
+    }
+    const auto add = [&](auto value) {
+      append_little_endian(piece, std::bit_cast<std::uint32_t>(value));
+      if (piece.size() < kPiece) return;
+      write(piece);
+      piece.clear();
+    };
+    if (const auto* const floats = std::get_if<std::vector<float>>(&tensor.values)) {
+      for (const float value : *floats) add(value);
+    } else {
+      for (const std::int32_t value : std::get<std::vector<std::int32_t>>(tensor.values)) {
+        add(value);
+      }
+    }
+  }
+  write(piece);
+}
 
-std::vector<std::uint64_t> whole_numbers(const Json& entry, const std::string& key) {
+std::vector<std::size_t> whole_numbers(const Json& entry, const std::string& key) {
   const auto list = entry.find(key);
   if (list == entry.end() || !list->is_array()) throw UsageError(fmt::format("no list '{}'", key));
-  std::vector<std::uint64_t> numbers;
+  std::vector<std::size_t> numbers;
   for (const Json& item : *list) {
     if (!item.is_number_unsigned() ||
         item.get<std::uint64_t>() > std::numeric_limits<std::size_t>::max()) {
-      throw UsageError(fmt::format("'{}' in '{}' is not a whole number", item.dump(), key));
+      throw UsageError(
+          fmt::format("'{}' in '{}' is not a whole number", printable(item.dump()), key));
     }
-    numbers.push_back(item.get<std::uint64_t>());
+    numbers.push_back(item.get<std::size_t>());
   }
   return numbers;
 }
 
-/// Checks one entry by itself and against the bytes that follow: it must begin where the tensor
-/// before it ended.
-Entry parse_entry(const Json& json, std::uint64_t expected_begin, std::uint64_t data_bytes) {
+/// One entry by itself; its bytes counted from the header's end.
+TensorEntry parse_entry(const std::string& name, const Json& json) {
   if (!json.is_object()) throw UsageError("its entry is not an object");
-  Entry entry;
+  TensorEntry entry;
+  entry.name = name;
   entry.dtype = string_member(json, "dtype");
-  if (entry.dtype != "F32" && entry.dtype != "I32") {
-    throw UsageError(fmt::format("dtype '{}' is not F32 or I32", entry.dtype));
-  }
-  const std::vector<std::uint64_t> shape = whole_numbers(json, "shape");
-  entry.shape.assign(shape.begin(), shape.end());
-  const std::vector<std::uint64_t> offsets = whole_numbers(json, "data_offsets");
+  const std::size_t width = width_of(entry.dtype);
+  entry.shape = whole_numbers(json, "shape");
+  const std::vector<std::size_t> offsets = whole_numbers(json, "data_offsets");
   if (offsets.size() != 2 || json.size() != 3) {
     throw UsageError("its entry needs dtype, shape and two data_offsets, and nothing else");
   }
   entry.begin = offsets[0];
   entry.end = offsets[1];
-  if (entry.begin != expected_begin || entry.end < entry.begin) {
-    throw UsageError(fmt::format("its bytes are {} to {}, but should begin at {}", entry.begin,
-                                 entry.end, expected_begin));
-  }
-  if (entry.end > data_bytes) {
-    throw UsageError(fmt::format("its bytes end at {}, but the file holds {} (is it cut off?)",
-                                 entry.end, data_bytes));
+  if (entry.end < entry.begin) {
+    throw UsageError(fmt::format("its bytes are {} to {}", entry.begin, entry.end));
   }
   const std::optional<std::size_t> count = value_count(entry.shape);
-  const std::uint64_t bytes = entry.end - entry.begin;
-  if (!count || bytes % kValueBytes != 0 || bytes / kValueBytes != *count) {
-    throw UsageError(
-        fmt::format("shape {} does not fit its {} bytes", shape_text(entry.shape), bytes));
+  const std::size_t bytes = entry.end - entry.begin;
+  if (!count || bytes % width != 0 || bytes / width != *count) {
+    throw UsageError(fmt::format("shape {} of {} does not fit its {} bytes",
+                                 printable(shape_text(entry.shape)), entry.dtype, bytes));
   }
   return entry;
 }
 
-StoredTensor read_tensor(const std::string& name, const Entry& entry, std::string_view data) {
-  StoredTensor tensor{name, entry.shape, {}};
-  const std::size_t count = (entry.end - entry.begin) / kValueBytes;
-  const auto fill = [&](auto values) {
+/// Every tensor must begin where the one before it ended, and the last end with the file.
+void require_adjacent(const std::vector<TensorEntry>& tensors, std::size_t data_bytes) {
+  std::size_t offset = 0;
+  for (const TensorEntry& tensor : tensors) {
+    const auto refuse = [&](const std::string& why) {
+      throw UsageError(fmt::format("tensor '{}': {}", printable(tensor.name), why));
+    };
+    if (tensor.begin != offset) {
+      refuse(fmt::format("its bytes are {} to {}, but should begin at {}", tensor.begin, tensor.end,
+                         offset));
+    }
+    if (tensor.end > data_bytes) {
+      refuse(fmt::format("its bytes end at {}, but the file holds {} (is it cut off?)", tensor.end,
+                         data_bytes));
+    }
+    offset = tensor.end;
+  }
+  if (offset != data_bytes) {
+    throw UsageError(fmt::format("{} bytes follow the last tensor", data_bytes - offset));
+  }
+}
+
+StoredTensor read_tensor(const TensorEntry& entry, std::string_view bytes) {
+  StoredTensor tensor{entry.name, entry.shape, {}};
+  const std::string_view own = bytes.substr(entry.begin, entry.end - entry.begin);
+  const auto words = [&](auto values) {
     using Value = typename decltype(values)::value_type;
-    values.resize(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      values[i] = std::bit_cast<Value>(
-          little_endian_at<std::uint32_t>(data, entry.begin + i * kValueBytes));
+    values.resize(own.size() / sizeof(Value));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = std::bit_cast<Value>(little_endian_at<std::uint32_t>(own, i * sizeof(Value)));
     }
     tensor.values = std::move(values);
   };
   if (entry.dtype == "F32") {
-    fill(std::vector<float>());
+    words(std::vector<float>());
+  } else if (entry.dtype == "I32") {
+    words(std::vector<std::int32_t>());
   } else {
-    fill(std::vector<std::int32_t>());
+    tensor.values = OtherValues{entry.dtype, width_of(entry.dtype), std::string(own)};
   }
   return tensor;
 }
@@ -175,7 +219,9 @@ std::map<std::string, std::string> parse_metadata(const Json& json) {
   std::map<std::string, std::string> metadata;
   if (!json.is_object()) throw UsageError("its __metadata__ is not an object");
   for (const auto& [key, value] : json.items()) {
-    if (!value.is_string()) throw UsageError(fmt::format("metadata '{}' is not a string", key));
+    if (!value.is_string()) {
+      throw UsageError(fmt::format("metadata '{}' is not a string", printable(key)));
+    }
     metadata[key] = value.get<std::string>();
   }
   return metadata;
@@ -201,71 +247,94 @@ std::string_view header_of(std::string_view bytes) {
   return header;
 }
 
-TensorFile parse(std::string_view bytes) {
+TensorIndex index_of(std::string_view bytes) {
   const std::string_view header = header_of(bytes);
-  const Json json = parse_strict_json(header);
-  const std::string_view data = bytes.substr(kLengthBytes + header.size());
-  TensorFile file;
-  std::uint64_t offset = 0;
+  const Json json = parse_sorted_json(header);
+  TensorIndex index;
   for (const auto& [name, value] : json.items()) {
     if (name == kMetadataKey) {
-      file.metadata = parse_metadata(value);
+      index.metadata = parse_metadata(value);
       continue;
     }
     try {
-      const Entry entry = parse_entry(value, offset, data.size());
-      file.tensors.push_back(read_tensor(name, entry, data));
-      offset = entry.end;
+      index.tensors.push_back(parse_entry(name, value));
     } catch (const UsageError& e) {
-      throw UsageError(fmt::format("tensor '{}': {}", name, e.what()));
+      throw UsageError(fmt::format("tensor '{}': {}", printable(name), e.what()));
     }
   }
-  if (offset != data.size()) {
-    throw UsageError(fmt::format("{} bytes follow the last tensor", data.size() - offset));
+  std::sort(index.tensors.begin(), index.tensors.end(),
+            [](const TensorEntry& a, const TensorEntry& b) {
+              return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+            });
+  const std::size_t data = kLengthBytes + header.size();
+  require_adjacent(index.tensors, bytes.size() - data);
+  for (TensorEntry& tensor : index.tensors) {
+    tensor.begin += data;
+    tensor.end += data;
   }
-  return file;
+  return index;
 }
 
 }  // namespace
 
 std::string safetensors_bytes(const TensorFile& file) {
-  require_storable(file);
-  const std::string header = header_text(file);
   std::string bytes;
-  append_little_endian(bytes, std::uint64_t{header.size()});
-  bytes += header;
-  for (const StoredTensor& tensor : file.tensors) {
-    bytes.reserve(bytes.size() + size_of(tensor) * kValueBytes);
-    std::visit(
-        [&](const auto& values) {
-          for (const auto value : values) {
-            append_little_endian(bytes, std::bit_cast<std::uint32_t>(value));
-          }
-        },
-        tensor.values);
-  }
+  write_pieces(file, [&](const std::string& piece) { bytes += piece; });
   return bytes;
 }
 
-TensorFile parse_safetensors(std::string_view bytes, const std::string& name) {
+TensorIndex index_safetensors(std::string_view bytes, const std::string& name) {
   try {
-    return parse(bytes);
+    return index_of(bytes);
   } catch (const UsageError& e) {
     throw UsageError(fmt::format("'{}' is not a usable safetensors file: {}", name, e.what()),
                      "give a whole file written by meshparity-train --save");
   }
 }
 
+TensorFile parse_safetensors(std::string_view bytes, const std::string& name) {
+  TensorIndex index = index_safetensors(bytes, name);
+  TensorFile file;
+  file.metadata = std::move(index.metadata);
+  for (const TensorEntry& entry : index.tensors) file.tensors.push_back(read_tensor(entry, bytes));
+  return file;
+}
+
 void save_safetensors(const std::string& path, const TensorFile& file) {
-  write_file(path, safetensors_bytes(file));
+  AtomicFile output(path);
+  write_pieces(file, [&](const std::string& piece) { output.write(piece); });
+  output.commit();
 }
 
 TensorFile load_safetensors(const std::string& path) {
   return parse_safetensors(read_file(path, "safetensors"), path);
 }
 
+std::optional<std::size_t> value_count(const std::vector<std::size_t>& shape) {
+  std::size_t count = 1;
+  for (const std::size_t extent : shape) {
+    if (extent != 0 && count > std::numeric_limits<std::size_t>::max() / extent) return {};
+    count *= extent;
+  }
+  return count;
+}
+
+std::string dtype_of(const StoredTensor& tensor) {
+  if (const auto* const other = std::get_if<OtherValues>(&tensor.values)) return other->dtype;
+  return std::holds_alternative<std::vector<float>>(tensor.values) ? "F32" : "I32";
+}
+
 std::string shape_text(const std::vector<std::size_t>& shape) {
   return fmt::format("({})", fmt::join(shape, ", "));
+}
+
+std::string index_text(const std::vector<std::size_t>& shape, std::size_t element) {
+  std::vector<std::size_t> index(shape.size());
+  for (std::size_t d = shape.size(); d-- > 0;) {
+    index[d] = element % shape[d];
+    element /= shape[d];
+  }
+  return fmt::format("[{}]", fmt::join(index, ", "));
 }
 
 }  // namespace meshparity

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -62,25 +63,42 @@ void compress(State& state, std::string_view block) {
 
 }  // namespace
 
-std::string sha256(std::string_view bytes) {
-  State state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  std::string_view rest = bytes;
-  for (; rest.size() >= kBlockBytes; rest.remove_prefix(kBlockBytes)) compress(state, rest);
+void Sha256::add(std::string_view bytes) {
+  bytes_ += bytes.size();
+  if (!rest_.empty()) {
+    const std::size_t missing = std::min(kBlockBytes - rest_.size(), bytes.size());
+    rest_ += bytes.substr(0, missing);
+    bytes.remove_prefix(missing);
+    if (rest_.size() < kBlockBytes) return;
+    compress(state_, rest_);
+    rest_.clear();
+  }
+  for (; bytes.size() >= kBlockBytes; bytes.remove_prefix(kBlockBytes)) compress(state_, bytes);
+  rest_ = bytes;
+}
 
+std::string Sha256::hex() const {
   // Padding: a 1 bit, zeros, and the length in bits as 64 big-endian bits.
-  std::string tail(rest);
+  std::string tail = rest_;
   tail.push_back('\x80');
   while (tail.size() % kBlockBytes != kBlockBytes - 8) tail.push_back('\0');
-  const std::uint64_t bits = std::uint64_t{bytes.size()} * 8;
+  const std::uint64_t bits = bytes_ * 8;
   for (int shift = 56; shift >= 0; shift -= 8) {
     tail.push_back(static_cast<char>(bits >> shift & 0xff));
   }
-  for (rest = tail; !rest.empty(); rest.remove_prefix(kBlockBytes)) compress(state, rest);
-
+  State state = state_;
+  for (std::string_view block = tail; !block.empty(); block.remove_prefix(kBlockBytes)) {
+    compress(state, block);
+  }
   std::string hex;
   for (const std::uint32_t word : state) hex += fmt::format("{:08x}", word);
   return hex;
+}
+
+std::string sha256(std::string_view bytes) {
+  Sha256 hash;
+  hash.add(bytes);
+  return hash.hex();
 }
 
 }  // namespace meshparity

@@ -101,8 +101,10 @@ TraceStep parse_step(const Json& json) {
 }
 
 TraceEnd parse_end(const Json& json) {
-  require_keys(json, {"end", "digest"});
-  return {whole_member(json, "end"), digest_member(json)};
+  const bool stopped = json.contains("stopped");
+  if (stopped && json["stopped"] != true) throw UsageError("'stopped' is not true");
+  require_keys(json, {"end", "digest", "stopped"});
+  return {whole_member(json, "end"), digest_member(json), stopped};
 }
 
 /// The step that must follow `previous` in a trace, `steps` if none.
@@ -122,6 +124,12 @@ bool parse_line(Trace& trace, const Json& json) {
   const bool at_end = expected == trace.header.recipe.steps;
   if (json.is_object() && json.contains("end")) {
     trace.end = parse_end(json);
+    if (trace.end.stopped) {
+      const std::size_t last = previous.value_or(0);
+      if (previous && trace.end.steps > last && trace.end.steps <= expected && !at_end) return true;
+      throw UsageError(fmt::format("it stopped after {} steps, which does not follow step {}",
+                                   trace.end.steps, last));
+    }
     if (!at_end) throw UsageError(fmt::format("the trace ends where step {} should be", expected));
     if (trace.end.steps != trace.header.recipe.steps) {
       throw UsageError(fmt::format("it ends after {} steps, the recipe has {}", trace.end.steps,
@@ -213,7 +221,9 @@ TraceHeader header_of(const Recipe& recipe, const std::string& corpus_sha256) {
   TraceHeader header;
   header.contract = contract_of(recipe.model);
   header.recipe = recipe;
-  header.recipe.data = std::filesystem::path(recipe.data).filename().string();
+  for (std::string* path : {&header.recipe.data, &header.recipe.validation_data}) {
+    *path = std::filesystem::path(*path).filename().string();
+  }
   header.corpus_sha256 = corpus_sha256;
   return header;
 }
@@ -251,6 +261,7 @@ std::string line_of(const TraceEnd& end) {
   Json json = Json::object();
   json["end"] = end.steps;
   json["digest"] = digest_text(end.digest);
+  if (end.stopped) json["stopped"] = true;
   return json.dump() + "\n";
 }
 

@@ -15,8 +15,9 @@
 ///     {"step":0,"loss":"0x1.a1p+1","loss_decimal":3.2578,"grad_norm":"0x1.8p-2","digest":"..."}
 ///     {"end":500,"digest":"..."}
 ///
-/// Hexadecimal floats are exact; a digest is of all parameters, before the step's update. Nothing
-/// in a trace depends on how the run was split, so traces of all meshes are the same bytes.
+/// which says `"stopped":true` too if the recipe has more steps. Hexadecimal floats are exact; a
+/// digest is of all parameters and of the optimizer's moments, before the step's update. Nothing in
+/// a trace depends on how the run was split, so traces of all meshes are the same bytes.
 namespace meshparity {
 
 /// The first line. A golden trace also says who recorded it, when and why.
@@ -43,6 +44,7 @@ struct TraceStep {
 struct TraceEnd {
   std::size_t steps = 0;
   std::uint64_t digest = 0;
+  bool stopped = false;  ///< before the recipe's last step, as asked
 
   bool operator==(const TraceEnd&) const = default;
 };

@@ -19,6 +19,20 @@ const ShardView* find(std::span<const ShardView> shards, const ParameterSpec& sp
 
 }  // namespace
 
+std::span<const float> part_of(const ShardView& view, Gathered what) {
+  switch (what) {
+    case Gathered::values:
+      return view.values;
+    case Gathered::gradients:
+      return view.gradient;
+    case Gathered::first_moments:
+      return view.first_moment;
+    case Gathered::second_moments:
+      return view.second_moment;
+  }
+  return {};
+}
+
 std::vector<std::vector<float>> gather_parameters(std::span<const ParameterSpec> specs,
                                                   std::span<const ShardView> shards, Gathered what,
                                                   Comm& world) {
@@ -39,10 +53,11 @@ std::vector<std::vector<float>> gather_parameters(std::span<const ParameterSpec>
     world.all_reduce_integers(places);
 
     const std::span<const float> values =
-        mine == nullptr ? std::span<const float>()
-                        : (what == Gathered::values ? mine->values : mine->gradient);
+        mine == nullptr ? std::span<const float>() : part_of(*mine, what);
     if (mine != nullptr && values.size() != mine->shard->size()) {
-      throw std::logic_error("gather_parameters: there are no gradients after the last step");
+      throw std::logic_error(
+          "gather_parameters: after the last step there are no gradients, and moments only where "
+          "the optimizer has any");
     }
     if (!root) {
       if (!values.empty()) world.send(values, 0, 0);

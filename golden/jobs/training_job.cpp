@@ -15,7 +15,7 @@ namespace {
 std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shards, Gathered what) {
   std::vector<std::vector<float>> whole;
   for (const ShardView& view : shards) {
-    const std::span<const float> from = what == Gathered::values ? view.values : view.gradient;
+    const std::span<const float> from = part_of(view, what);
     whole.emplace_back(from.begin(), from.end());
   }
   return whole;
@@ -25,8 +25,10 @@ std::vector<std::vector<float>> copy_parameters(std::span<const ShardView> shard
 class Observer final : public StepObserver {
  public:
   /// `world` is null where there is no communication.
-  Observer(const Model& model, const TrainingSinks& sinks, Comm* world)
+  Observer(const TrainingJob& job, const Model& model, const TrainingSinks& sinks, Comm* world)
       : specs_(model.parameters),
+        has_moments_(job.recipe.optimizer == OptimizerKind::adamw),
+        steps_(job.recipe.steps),
         sinks_(sinks),
         world_(world),
         is_root_(world == nullptr || world->rank() == 0) {}
@@ -35,8 +37,16 @@ class Observer final : public StepObserver {
 
   void step(const StepView& view) override {
     if (sinks_.tensors) {
-      const StepTensors tensors{view.step, view.loss, gather(view.shards, Gathered::values),
-                                gather(view.shards, Gathered::gradients)};
+      StepTensors tensors{view.step,
+                          view.loss,
+                          gather(view.shards, Gathered::values),
+                          gather(view.shards, Gathered::gradients),
+                          {},
+                          {}};
+      if (has_moments_) {
+        tensors.first_moments = gather(view.shards, Gathered::first_moments);
+        tensors.second_moments = gather(view.shards, Gathered::second_moments);
+      }
       if (is_root_) sinks_.tensors(tensors);
     }
     if (sinks_.step && is_root_) {
@@ -46,7 +56,7 @@ class Observer final : public StepObserver {
 
   void finished(const StepView& view) override {
     const std::uint64_t digest = sinks_.statistics ? digest_of_all(view.shards) : 0;
-    if (sinks_.end && is_root_) sinks_.end({view.step, digest});
+    if (sinks_.end && is_root_) sinks_.end({view.step, digest, view.step < steps_});
     if (!sinks_.parameters) return;
     std::vector<std::vector<float>> parameters = gather(view.shards, Gathered::values);
     if (is_root_) sinks_.parameters(std::move(parameters));
@@ -61,13 +71,15 @@ class Observer final : public StepObserver {
   std::uint64_t digest_of_all(std::span<const ShardView> shards) {
     std::uint64_t digest = 0;
     for (const ShardView& view : shards) {
-      if (view.counted) digest += digest_of(*view.shard, view.values);
+      if (view.counted) digest += digest_of(view);
     }
     if (world_ != nullptr) world_->all_reduce_integers({&digest, 1});
     return digest;
   }
 
   const std::vector<ParameterSpec>& specs_;
+  bool has_moments_;
+  std::size_t steps_;
   const TrainingSinks& sinks_;
   Comm* world_;
   bool is_root_;
@@ -79,17 +91,27 @@ std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& cor
   return model_of(recipe, corpus.vocabulary()).parameters;
 }
 
+void TrainedParameters::fill(const Shard& shard, std::span<float> values) const {
+  for (std::size_t p = 0; p < specs_.size(); ++p) {
+    if (specs_[p].name != shard.spec.name) continue;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = values_[p][shard.global_index(i)];
+    }
+  }
+}
+
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
-  Observer observer(model, sinks, nullptr);
-  train_single({job.recipe, model, job.corpus, job.initial, observer});
+  Observer observer(job, model, sinks, nullptr);
+  train_single({job.recipe, model, job.corpus, job.initial, observer, job.stop_after});
 }
 
 void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world) {
   const Strategy strategy = job.strategy.value_or(strategy_for(job.how.mesh));
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
-  Observer observer(model, sinks, &world);
-  entry_of(strategy).train({job.recipe, model, job.corpus, job.initial, observer}, job.how, world);
+  Observer observer(job, model, sinks, &world);
+  entry_of(strategy).train({job.recipe, model, job.corpus, job.initial, observer, job.stop_after},
+                           job.how, world);
 }
 
 void train_simulated(const TrainingJob& job, const TrainingSinks& sinks, std::uint64_t seed) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +23,7 @@ struct TrainingJob {
   const ParameterSource& initial;
   Parallelism how;
   std::optional<Strategy> strategy = std::nullopt;  ///< none: the one that goes with the mesh
+  std::size_t stop_after = std::numeric_limits<std::size_t>::max();  ///< steps, if it has more
 };
 
 /// Every tensor of a step, whole, in the order of the model's parameters.
@@ -29,7 +31,10 @@ struct StepTensors {
   std::size_t step = 0;
   float loss = 0;
   std::vector<std::vector<float>> parameters;  ///< before the update
-  std::vector<std::vector<float>> gradients;
+  std::vector<std::vector<float>> gradients;   ///< before clipping
+  /// Of adamw, before the update; empty without.
+  std::vector<std::vector<float>> first_moments;
+  std::vector<std::vector<float>> second_moments;
 };
 
 /// What rank 0 is told. Nothing is gathered for a sink that is empty, so it must be empty on all
@@ -46,6 +51,20 @@ struct TrainingSinks {
 
 /// The model's parameters, in order.
 std::vector<ParameterSpec> parameters_of(const Recipe& recipe, const Corpus& corpus);
+
+/// Whole parameters, as a sink was told them, as a source of values; both must outlive it.
+class TrainedParameters final : public ParameterSource {
+ public:
+  TrainedParameters(std::span<const ParameterSpec> specs,
+                    std::span<const std::vector<float>> values)
+      : specs_(specs), values_(values) {}
+
+  void fill(const Shard& shard, std::span<float> values) const override;
+
+ private:
+  std::span<const ParameterSpec> specs_;
+  std::span<const std::vector<float>> values_;
+};
 
 /// train_single: this process alone, no communication.
 void train_alone(const TrainingJob& job, const TrainingSinks& sinks);

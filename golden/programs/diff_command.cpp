@@ -1,11 +1,11 @@
 #include "golden/programs/diff_command.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "golden/files/file_io.h"
+#include "golden/files/printable.h"
 #include "golden/files/trace_file.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
@@ -23,15 +23,7 @@ recorded them, when and why is not compared.
 
 Exit status: 0 the same, 1 not the same, 2 bad usage or input.)";
 
-/// [row, column, ...] of an element.
-std::string index_text(const std::vector<std::size_t>& shape, std::size_t element) {
-  std::vector<std::size_t> index(shape.size());
-  for (std::size_t d = shape.size(); d-- > 0;) {
-    index[d] = element % shape[d];
-    element /= shape[d];
-  }
-  return fmt::format("[{}]", fmt::join(index, ", "));
-}
+constexpr std::size_t kMostShown = 2000;  // bytes of a difference
 
 struct ValueDifference {
   std::size_t element;
@@ -56,6 +48,22 @@ std::optional<ValueDifference> compare_values(const std::vector<std::int32_t>& l
                          fmt::format("expected {}, got {}", *at.first, *at.second)};
 }
 
+std::optional<ValueDifference> compare_values(const OtherValues& left, const OtherValues& right) {
+  const auto at = std::mismatch(left.bytes.begin(), left.bytes.end(), right.bytes.begin());
+  if (at.first == left.bytes.end()) return std::nullopt;
+  const std::size_t element = static_cast<std::size_t>(at.first - left.bytes.begin()) / left.width;
+  const auto bits = [&](const OtherValues& values) {
+    std::string text;
+    for (std::size_t i = left.width; i-- > 0;) {
+      const char byte = values.bytes[element * left.width + i];
+      text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    }
+    return text;
+  };
+  return ValueDifference{
+      element, fmt::format("expected bits {}, got {} ({})", bits(left), bits(right), left.dtype)};
+}
+
 std::optional<std::string> compare_tensors(const StoredTensor& left, const StoredTensor& right) {
   if (left.name != right.name) {
     return fmt::format("tensor '{}' stands where the other file has '{}'", left.name, right.name);
@@ -64,8 +72,9 @@ std::optional<std::string> compare_tensors(const StoredTensor& left, const Store
     return fmt::format("tensor '{}' is {} in one, {} in the other", left.name,
                        shape_text(left.shape), shape_text(right.shape));
   }
-  if (left.values.index() != right.values.index()) {
-    return fmt::format("tensor '{}' has another dtype", left.name);
+  if (dtype_of(left) != dtype_of(right)) {
+    return fmt::format("tensor '{}' is {} in one, {} in the other", left.name, dtype_of(left),
+                       dtype_of(right));
   }
   const auto difference = std::visit(
       [&](const auto& values) {
@@ -133,7 +142,7 @@ int diff_command(const std::vector<std::string>& arguments) {
   parse_arguments(app, arguments);
   const std::optional<std::string> difference = compare_files(left, right);
   if (!difference) return kSuccess;
-  fmt::print("first difference: {}\n", *difference);
+  fmt::print("first difference: {}\n", printable(*difference, kMostShown));
   return kProofFailed;
 }
 

@@ -29,8 +29,11 @@ std::vector<PortabilityCheck> check_portable_goldens(const std::string& golden_d
 /// written out.
 std::vector<PortabilityCheck> check_portable_kernels();
 
-/// exp, log, tanh and erf on about a million floats of all kinds: a loop that the compiler may
-/// vectorise, against single calls.
+/// The kernels of the transformer: the same. Part of check_portable_kernels' list.
+std::vector<PortabilityCheck> check_portable_transformer_kernels();
+
+/// exp, log, tanh, erf, GELU and its derivative on about a million floats of all kinds: a loop that
+/// the compiler may vectorise, against single calls. The functions in binary64: their symmetry.
 std::vector<PortabilityCheck> check_portable_functions();
 
 /// Floats as bytes that are the same on every machine: little-endian, and every NaN the same.

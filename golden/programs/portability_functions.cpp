@@ -44,6 +44,13 @@ void erf_loop(Floats x, std::span<float> y) {
   for (std::size_t i = 0; i < x.size(); ++i) y[i] = portable_erf_inline(x[i]);
 }
 
+void gelu_loop(Floats x, std::span<float> y) {
+  for (std::size_t i = 0; i < x.size(); ++i) y[i] = portable_gelu_inline(x[i]);
+}
+void gelu_derivative_loop(Floats x, std::span<float> y) {
+  for (std::size_t i = 0; i < x.size(); ++i) y[i] = portable_gelu_derivative_inline(x[i]);
+}
+
 PortabilityCheck check(const char* name, void (*loop)(Floats, std::span<float>),
                        float (*call)(float), Floats x) {
   PortabilityCheck result{name, x.size(), 0, "", ""};
@@ -60,6 +67,30 @@ PortabilityCheck check(const char* name, void (*loop)(Floats, std::span<float>),
     }
   }
   result.sha256 = sha256(portable_bytes(results));
+  return result;
+}
+
+/// The functions in binary64, whose results are compared between machines by their hash alone.
+/// Here: that they are odd around 1/2, to the last bit.
+PortabilityCheck check_odd_around_half(const char* name, double (*function)(double)) {
+  constexpr std::uint32_t kPoints = 1U << 17;
+  PortabilityCheck result{name, kPoints, 0, "", ""};
+  std::vector<float> pieces;  // of the results: their bits in three pieces
+  for (std::uint32_t i = 0; i < kPoints; ++i) {
+    const double x = (i + 0.5) / kPoints;
+    const double y = function(x);
+    const double other = -function(1.0 - x);
+    const auto bits = std::bit_cast<std::uint64_t>(y);
+    pieces.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits >> 32)));
+    pieces.push_back(static_cast<float>(bits >> 16 & 0xFFFFU));
+    pieces.push_back(static_cast<float>(bits & 0xFFFFU));
+    if (y == other) {
+      ++result.same;
+    } else if (result.difference.empty()) {
+      result.difference = fmt::format("{}({:a}): {:a}, but {:a} mirrored", name, x, y, other);
+    }
+  }
+  result.sha256 = sha256(portable_bytes(pieces));
   return result;
 }
 
@@ -80,8 +111,14 @@ std::string portable_bytes(std::span<const float> values) {
 
 std::vector<PortabilityCheck> check_portable_functions() {
   const std::vector<float> x = inputs();
-  return {check("exp", exp_loop, portable_exp, x), check("log", log_loop, portable_log, x),
-          check("tanh", tanh_loop, portable_tanh, x), check("erf", erf_loop, portable_erf, x)};
+  return {check("exp", exp_loop, portable_exp, x),
+          check("log", log_loop, portable_log, x),
+          check("tanh", tanh_loop, portable_tanh, x),
+          check("erf", erf_loop, portable_erf, x),
+          check("gelu", gelu_loop, portable_gelu, x),
+          check("gelu'", gelu_derivative_loop, portable_gelu_derivative, x),
+          check_odd_around_half("normal quantile", normal_quantile),
+          check_odd_around_half("cos(pi q)", portable_cos_pi)};
 }
 
 }  // namespace meshparity

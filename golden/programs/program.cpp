@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <new>
 
+#include "golden/files/printable.h"
 #include "model/error.h"
 #include "parallel/transport/sim/comm_sim.h"
 
 namespace meshparity {
 
-ErrorReport describe_error(const std::exception_ptr& error) {
+namespace {
+
+/// The report before anything that it quotes is made fit for a terminal.
+ErrorReport raw_report(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const UsageError& e) {
@@ -27,6 +31,14 @@ ErrorReport describe_error(const std::exception_ptr& error) {
   } catch (const std::exception& e) {
     return {fmt::format("error: {}\n", e.what()), kEnvironmentFailed};
   }
+}
+
+}  // namespace
+
+ErrorReport describe_error(const std::exception_ptr& error) {
+  ErrorReport report = raw_report(error);
+  report.text = printable_lines(report.text);
+  return report;
 }
 
 void parse_arguments(CLI::App& app, const std::vector<std::string>& arguments) {

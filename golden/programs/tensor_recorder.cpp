@@ -5,8 +5,10 @@
 #include <filesystem>
 
 #include "golden/files/file_io.h"
+#include "golden/files/gpt2_names.h"
 #include "golden/files/model_file.h"
 #include "golden/files/number_text.h"
+#include "golden/files/recipe_file.h"
 #include "golden/files/safetensors.h"
 #include "model/error.h"
 
@@ -43,7 +45,7 @@ void require_recordable(const std::string& directory) {
 TensorRecorder::TensorRecorder(std::string directory, const Recipe& recipe, const Corpus& corpus)
     : directory_(std::move(directory)),
       recipe_(recipe),
-      corpus_(corpus),
+      batches_(recipe, corpus),
       specs_(parameters_of(recipe, corpus)) {
   std::error_code error;
   std::filesystem::create_directory(directory_, error);
@@ -54,22 +56,32 @@ TensorRecorder::TensorRecorder(std::string directory, const Recipe& recipe, cons
 }
 
 void TensorRecorder::record(const StepTensors& tensors) const {
-  std::vector<Token> tokens(recipe_.batch * recipe_.context);
-  std::vector<Token> targets(recipe_.batch);
-  corpus_.draw(Corpus::Split::training, recipe_.seed, tensors.step, 0, tokens, targets);
+  Batch batch = batches_.room_for(recipe_.batch);
+  batches_.draw(Corpus::Split::training, tensors.step, {0, recipe_.batch}, batch);
+  std::vector<std::size_t> targets_shape{recipe_.batch};
+  if (batches_.positions() > 1) targets_shape.push_back(batches_.positions());
   TensorFile file;
+  Recipe without_paths = recipe_;
+  without_paths.data.clear();
+  without_paths.validation_data.clear();
   file.metadata = {{"step", std::to_string(tensors.step)},
-                   {"loss", hex_text(static_cast<double>(tensors.loss))}};
-  file.tensors.push_back({"batch.tokens", {recipe_.batch, recipe_.context}, std::move(tokens)});
-  file.tensors.push_back({"batch.targets", {recipe_.batch}, std::move(targets)});
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    file.tensors.push_back(
-        stored_parameter("param/" + specs_[i].name, specs_[i], tensors.parameters[i]));
-  }
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    file.tensors.push_back(
-        stored_parameter("grad/" + specs_[i].name, specs_[i], tensors.gradients[i]));
-  }
+                   {"loss", hex_text(static_cast<double>(tensors.loss))},
+                   {"recipe", to_text(without_paths)}};
+  file.tensors.push_back({"batch.tokens",
+                          {recipe_.batch, batch.tokens.size() / recipe_.batch},
+                          std::move(batch.tokens)});
+  file.tensors.push_back({"batch.targets", std::move(targets_shape), std::move(batch.targets)});
+  const auto add = [&](const char* what, const std::vector<std::vector<float>>& whole) {
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      file.tensors.push_back(stored_parameter(
+          what + file_name_of(specs_[i].name), specs_[i],
+          in_file_order(specs_[i], WeightLayout::input_output, recipe_.heads, whole[i])));
+    }
+  };
+  add("param/", tensors.parameters);
+  add("grad/", tensors.gradients);
+  add("exp_avg/", tensors.first_moments);
+  add("exp_avg_sq/", tensors.second_moments);
   save_safetensors(step_path(directory_, tensors.step), file);
 }
 

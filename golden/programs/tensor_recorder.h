@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "golden/jobs/training_job.h"
+#include "model/batch.h"
 #include "model/corpus.h"
 #include "model/parameter.h"
 #include "model/recipe.h"
@@ -15,8 +16,11 @@ namespace meshparity {
 void require_recordable(const std::string& directory);
 
 /// Writes each step to `<directory>/step-000000.safetensors`: `batch.tokens` (batch, context),
-/// `batch.targets` (batch), then `param/<name>` before the update and `grad/<name>` for every
-/// parameter; metadata `step` and `loss` (hexadecimal).
+/// `batch.targets` (batch; with several targets a sample: batch, positions; -1: none), then for
+/// every parameter `param/<name>` before the update, `grad/<name>` before clipping and with AdamW
+/// `exp_avg/<name>` and `exp_avg_sq/<name>`, its moments before the update; metadata `step`, `loss`
+/// (hexadecimal) and `recipe` (without paths). Names and order are those of GPT-2's files
+/// (golden/files/gpt2_names.h).
 class TensorRecorder {
  public:
   /// Creates the directory if it is missing. `recipe` and `corpus` must outlive the recorder.
@@ -27,7 +31,7 @@ class TensorRecorder {
  private:
   std::string directory_;
   const Recipe& recipe_;
-  const Corpus& corpus_;
+  BatchSource batches_;
   std::vector<ParameterSpec> specs_;
 };
 

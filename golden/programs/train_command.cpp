@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
 #include "golden/files/file_io.h"
+#include "golden/files/llmc_checkpoint.h"
 #include "golden/files/model_file.h"
 #include "golden/jobs/training_job.h"
 #include "golden/programs/launch.h"
@@ -55,13 +57,17 @@ void writing(Write write) {
   }
 }
 
+/// Steps that are taken: a run may stop before its recipe's end.
+std::size_t steps_of(const TrainOptions& options, const Recipe& recipe) {
+  return std::min(recipe.steps, options.stop_after.value_or(recipe.steps));
+}
+
 /// What rank 0 writes down while a training run goes on.
 class Results {
  public:
   Results(const TrainOptions& options, const TrainInputs& inputs, bool is_root)
       : options_(options), inputs_(inputs) {
-    const bool wants_model =
-        !options.save_path.empty() || options.samples > 0 || options.validation_batches > 0;
+    const bool wants_model = !options.save_path.empty() || options.uses_model();
     sinks_.statistics = !options.trace_path.empty();
     if (!options.tensors_path.empty()) {
       if (is_root) {
@@ -75,7 +81,7 @@ class Results {
     }
     if (!is_root) return;
     if (sinks_.statistics) begin_trace();
-    if (!options.quiet) progress_ = std::make_unique<Progress>(inputs.recipe.steps);
+    if (!options.quiet) progress_ = std::make_unique<Progress>(steps_of(options, inputs.recipe));
     sinks_.step = [this](const TraceStep& step) { on_step(step); };
     sinks_.end = [this](const TraceEnd& end) {
       if (trace_) trace_->write(line_of(end));
@@ -88,9 +94,8 @@ class Results {
   void finish() {
     progress_.reset();
     if (!options_.save_path.empty()) {
-      save_safetensors(options_.save_path,
-                       model_file(inputs_.recipe, *inputs_.corpus, inputs_.corpus_sha256,
-                                  parameters_of(inputs_.recipe, *inputs_.corpus), parameters_));
+      save_model(options_.save_path, inputs_.recipe, *inputs_.corpus, inputs_.corpus_sha256,
+                 parameters_of(inputs_.recipe, *inputs_.corpus), parameters_);
     }
     if (trace_) trace_->commit();
   }
@@ -120,29 +125,10 @@ class Results {
   std::vector<std::vector<float>> parameters_;
 };
 
-/// Whole parameters as a source.
-class TrainedParameters final : public ParameterSource {
- public:
-  TrainedParameters(std::vector<ParameterSpec> specs, const std::vector<std::vector<float>>& values)
-      : specs_(std::move(specs)), values_(values) {}
-
-  void fill(const Shard& shard, std::span<float> values) const override {
-    for (std::size_t p = 0; p < specs_.size(); ++p) {
-      if (specs_[p].name != shard.spec.name) continue;
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        values[i] = values_[p][shard.global_index(i)];
-      }
-    }
-  }
-
- private:
-  std::vector<ParameterSpec> specs_;
-  const std::vector<std::vector<float>>& values_;
-};
-
 void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
            const Launch& launch, const TrainingSinks& sinks) {
-  const TrainingJob job{inputs.recipe, *inputs.corpus, initial, options.how, options.strategy};
+  const TrainingJob job{inputs.recipe, *inputs.corpus,   initial,
+                        options.how,   options.strategy, steps_of(options, inputs.recipe)};
   const bool plain = options.fits_train_single() && !options.strategy;
   if (runs_on_mpi(options, launch)) {
     train_on(job, sinks, *launch.world());
@@ -153,17 +139,28 @@ void train(const TrainOptions& options, const TrainInputs& inputs, const Paramet
   }
 }
 
-/// Rank 0: validates and samples from the trained or loaded model.
+/// Rank 0: exports, validates and samples from the trained or loaded model.
 void use_model(const TrainOptions& options, const TrainInputs& inputs,
                const ParameterSource& parameters) {
-  if (options.samples == 0 && options.validation_batches == 0) return;
+  if (!options.export_path.empty()) {
+    save_llmc_checkpoint(options.export_path, inputs.recipe,
+                         parameters_of(inputs.recipe, *inputs.corpus), parameters);
+  }
+  if (!options.samples_or_validates()) return;
   const Model model = model_of(inputs.recipe, inputs.corpus->vocabulary());
   Generator generator(inputs.recipe, model, *inputs.corpus, parameters);
-  if (options.validation_batches > 0) {
+  if (options.validates_all) {
+    const Generator::Validation all = generator.validate_all();
+    fmt::print("validation loss {:.4f} ({} targets)\n", all.loss, all.targets);
+  } else if (options.validation_batches > 0) {
     fmt::print("validation loss {:.4f} ({} batches)\n",
                generator.validate(options.validation_batches), options.validation_batches);
   }
-  for (std::uint64_t i = 0; i < options.samples; ++i) fmt::print("{}\n", generator.sample(i));
+  Sampling how{.prompt = inputs.prompt, .temperature = options.temperature, .top_k = options.top_k};
+  const bool documents = inputs.corpus->has_boundary();
+  if (!documents) how.most = options.samples;
+  const std::uint64_t texts = documents || options.samples == 0 ? options.samples : 1;
+  for (std::uint64_t i = 0; i < texts; ++i) fmt::print("{}\n", generator.sample(i, how));
   if (std::fflush(stdout) != 0) throw EnvironmentError("standard output cannot be written");
 }
 
@@ -181,9 +178,8 @@ void train_and_use(const TrainOptions& options, const TrainInputs& inputs, const
   if (!is_root) return;
   writing([&] {
     results.finish();
-    use_model(
-        options, inputs,
-        TrainedParameters(parameters_of(inputs.recipe, *inputs.corpus), results.parameters()));
+    const std::vector<ParameterSpec> specs = parameters_of(inputs.recipe, *inputs.corpus);
+    use_model(options, inputs, TrainedParameters(specs, results.parameters()));
   });
 }
 

@@ -2,8 +2,9 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "golden/files/model_file.h"
+#include "golden/files/loaded_model.h"
 #include "golden/programs/train_options.h"
 #include "model/corpus.h"
 #include "model/recipe.h"
@@ -16,7 +17,8 @@ struct TrainInputs {
   std::optional<LoadedModel> model;
   std::optional<Corpus> corpus;
   std::string corpus_sha256;
-  bool trains = true;  ///< false: only sample from, or validate, a loaded model
+  std::vector<Token> prompt;  ///< what samples begin with
+  bool trains = true;         ///< false: only sample from, or validate, a loaded model
 };
 
 /// Reads files and checks that everything fits together. Throws UsageError.

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "golden/files/number_text.h"
@@ -15,20 +16,41 @@ namespace meshparity {
 namespace {
 
 constexpr const char* kDescription =
-    "Trains the character model of a recipe: on one rank, on a simulated world in this process,\n"
-    "or as one rank of an mpirun job. The mesh, the transport and the schedule never change a bit.";
+    "Trains a model as a recipe says, an MLP on characters or GPT-2: on one rank, on a simulated\n"
+    "world in this process, or as one rank of an mpirun job. The mesh, the transport and the\n"
+    "schedule never change a bit.";
 
 constexpr const char* kFooter =
-    R"(Without --load, parameters start at random. With --load they start as
-saved, and what --recipe and the flags do not say comes from the saved model's recipe. With --load
-and --sample or --validate but no --steps flag, nothing is trained; sampling needs no --data then.
+    R"(--model gpt2, here or in the recipe file, decides the defaults. Without --load, parameters
+start at random. With --load they start as saved, and what --recipe and the flags do not say comes
+from the saved model's recipe. With --load and --sample, --validate or --export but no --steps
+flag, nothing is trained; sampling needs no --data then.
 
 Exit status: 0 done, 1 a proof failed, 2 bad usage or input, 3 the environment failed.
 
   meshparity-train --data names.txt --steps 2000 --save model.safetensors
   meshparity-train --load model.safetensors --sample 10
   meshparity-train --data names.txt --mesh tp=2,pp=2 --transport sim --trace loss.trace
-  mpirun -n 12 meshparity-train --data names.txt --mesh dp=2,tp=2,pp=3)";
+  mpirun -n 12 meshparity-train --data names.txt --mesh dp=2,tp=2,pp=3
+
+  meshparity-train --model gpt2 --data text.txt --min-lr 1e-4 --warmup 100 --decay cosine \
+    --weight-decay 0.1 --clip 1 --save gpt2.safetensors --validate all
+  meshparity-train --load gpt2.safetensors --sample 200 --prompt "To be" --temperature 0.8
+  meshparity-train --size 124M --data 'train_*.bin' --validation-data val.bin --batch 4 \
+    --sequence 64 --validate 20)";
+
+/// GPT-2's four sizes; all have 1024 positions.
+struct NamedSize {
+  std::string_view name;
+  std::size_t layers;
+  std::size_t heads;
+  std::size_t channels;
+};
+constexpr std::array<NamedSize, 4> kSizes{{{"124M", 12, 12, 768},
+                                           {"350M", 24, 16, 1024},
+                                           {"774M", 36, 20, 1280},
+                                           {"1558M", 48, 25, 1600}}};
+constexpr std::size_t kPositions = 1024;
 
 /// Every option's text as it was typed, by name: numbers are read by the project's own parsers,
 /// whose errors name the value.
@@ -37,6 +59,16 @@ using Texts = std::map<std::string, std::string>;
 void add_text(CLI::App& app, Texts& texts, const std::string& name, const std::string& help,
               const std::string& type, const std::string& group) {
   app.add_option("--" + name, texts[name], help)->type_name(type)->group(group);
+}
+
+/// A field's defaults, and which model has it.
+std::string defaults_of(const RecipeField& field) {
+  const auto of = [&](ModelKind model) { return field.text(default_recipe(model)); };
+  if (field.only) return fmt::format(" ({}; default {})", name_of(*field.only), of(*field.only));
+  const std::string mlp = of(ModelKind::mlp);
+  const std::string gpt2 = of(ModelKind::gpt2);
+  if (field.key == "model" || mlp == gpt2) return fmt::format(" (default {})", mlp);
+  return fmt::format(" (default {}, gpt2: {})", mlp, gpt2);
 }
 
 void add_options(CLI::App& app, Texts& texts) {
@@ -60,27 +92,50 @@ void add_options(CLI::App& app, Texts& texts) {
   const std::string what = "What is trained";
   add_text(app, texts, "recipe", "file of 'key = value' lines; the flags below override it", "FILE",
            what);
-  const Recipe defaults;
+  add_text(app, texts, "size",
+           "GPT-2 of this size: 124M, 350M, 774M or 1558M (layers, heads, channels, positions)",
+           "NAME", what);
   for (const RecipeField& field : recipe_fields()) {
-    const bool is_data = field.key == "data";
-    const std::string help = is_data
-                                 ? std::string(field.help)
-                                 : fmt::format("{} (default {})", field.help, field.text(defaults));
-    add_text(app, texts, std::string(field.key), help,
-             is_data ? "FILE" : (field.key == "model" ? "NAME" : "NUMBER"), what);
+    const bool is_path = field.key == "data" || field.key == "validation-data";
+    const auto type = is_path                                    ? "PATH"
+                      : field.type == RecipeField::Type::number  ? "NUMBER"
+                      : field.type == RecipeField::Type::boolean ? "BOOL"
+                                                                 : "NAME";
+    add_text(app, texts, std::string(field.key),
+             is_path ? std::string(field.help) : std::string(field.help) + defaults_of(field), type,
+             what);
   }
 
   const std::string files = "Results";
   add_text(app, texts, "trace", "write step, loss, gradient norm and digest as JSON lines", "FILE",
            files);
   add_text(app, texts, "record-tensors",
-           "write step-000000.safetensors, ...: the batch, every parameter before the update and\n"
-           "every gradient",
+           "write step-000000.safetensors, ...: the batch, every parameter and moment before the\n"
+           "update and every gradient",
            "DIR", files);
-  add_text(app, texts, "save", "write the trained model (safetensors)", "FILE", files);
-  add_text(app, texts, "load", "start from a saved model", "FILE", files);
-  add_text(app, texts, "sample", "print N sampled documents, one a line", "N", files);
-  add_text(app, texts, "validate", "print the mean loss over N batches of validation rows", "N",
+  add_text(
+      app, texts, "save",
+      "write the trained model (safetensors; gpt2 as Hugging Face's transformers read it, with\n"
+      "config.json beside)",
+      "FILE", files);
+  add_text(
+      app, texts, "load",
+      "start from a saved model: ours, GPT-2 of transformers (.safetensors) or of llm.c (.bin)",
+      "FILE", files);
+  add_text(app, texts, "export", "write the model as a checkpoint of llm.c (gpt2, tied)", "FILE",
+           files);
+  add_text(app, texts, "stop-after", "end training after N steps (no part of the recipe)", "N",
+           files);
+  add_text(app, texts, "sample",
+           "print N sampled documents, one a line; of a text without documents, N tokens of one",
+           "N", files);
+  add_text(app, texts, "prompt", "what samples begin with", "TEXT", files);
+  add_text(app, texts, "temperature", "samples: below 1 the likely is likelier (default 1)",
+           "NUMBER", files);
+  add_text(app, texts, "top-k", "samples: pick from the N likeliest tokens (default: all)", "N",
+           files);
+  add_text(app, texts, "validate",
+           "print the mean loss over N batches of the validation part, or over all of it", "N|all",
            files);
 }
 
@@ -129,11 +184,65 @@ void set_trainer(TrainOptions& options, const std::string& name) {
       "leave out --mesh, --microbatches, --reduction and --transport, or --trainer train_mesh");
 }
 
+/// Fields that --size stands for; those with a flag of their own come later, and win.
+void add_size(TrainOptions& options, const std::string& name) {
+  const auto size = std::find_if(kSizes.begin(), kSizes.end(),
+                                 [&](const NamedSize& known) { return known.name == name; });
+  if (size == kSizes.end()) {
+    throw UsageError(fmt::format("--size: GPT-2 has no size '{}'", name),
+                     "--size 124M or 350M or 774M or 1558M");
+  }
+  const std::string place = fmt::format("--size {}: ", name);
+  options.overrides.push_back({"model", "gpt2", place});
+  options.overrides.push_back({"layers", std::to_string(size->layers), place});
+  options.overrides.push_back({"heads", std::to_string(size->heads), place});
+  options.overrides.push_back({"channels", std::to_string(size->channels), place});
+  options.overrides.push_back({"positions", std::to_string(kPositions), place});
+}
+
+/// Recipe fields, each as far as it can be judged before the model is known.
+void read_overrides(const CLI::App& app, const Texts& texts, TrainOptions& options) {
+  if (app.count("--size") > 0) add_size(options, texts.at("size"));
+  Recipe scratch;
+  for (const RecipeField& field : recipe_fields()) {
+    const std::string key(field.key);
+    if (app.count("--" + key) == 0) continue;
+    const std::string& text = texts.at(key);
+    reading(key, text, [&](const std::string& value) {
+      field.set(scratch, value);
+      return true;
+    });
+    options.overrides.push_back({key, text, "--"});
+  }
+}
+
+/// --sample and what goes with it, --validate.
+void read_uses(const CLI::App& app, const Texts& texts, TrainOptions& options) {
+  options.samples = number(app, texts, "sample", 0, 1);
+  options.top_k = number(app, texts, "top-k", 0, 1);
+  if (app.count("--prompt") > 0) options.prompt = texts.at("prompt");
+  if (app.count("--temperature") > 0) {
+    options.temperature = reading("temperature", texts.at("temperature"), parse_decimal<float>);
+    if (options.temperature == 0) {
+      throw UsageError("--temperature is 0", "give a positive number; --top-k 1 is the likeliest");
+    }
+  }
+  for (const char* name : {"prompt", "temperature", "top-k"}) {
+    if (app.count(std::string("--") + name) == 0 || options.samples > 0) continue;
+    throw UsageError(fmt::format("--{} says how to sample, but nothing is sampled", name),
+                     "add --sample N");
+  }
+  options.validates_all = app.count("--validate") > 0 && texts.at("validate") == "all";
+  if (!options.validates_all) options.validation_batches = number(app, texts, "validate", 0, 1);
+}
+
 }  // namespace
 
-bool TrainOptions::overrides_field(const std::string& key) const {
-  return std::any_of(overrides.begin(), overrides.end(),
-                     [&](const auto& field) { return field.first == key; });
+const SaidField* TrainOptions::override_of(std::string_view key) const {
+  // A flag of its own stands after those of --size.
+  const auto found = std::find_if(overrides.rbegin(), overrides.rend(),
+                                  [&](const SaidField& field) { return field.key == key; });
+  return found == overrides.rend() ? nullptr : &*found;
 }
 
 bool TrainOptions::fits_train_single() const {
@@ -170,25 +279,16 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
     options.transport = chosen == 0 ? Transport::mpi : Transport::sim;
   }
   options.how.microbatches = number(app, texts, "microbatches", 1, 1);
-  options.samples = number(app, texts, "sample", 0, 1);
-  options.validation_batches = number(app, texts, "validate", 0, 1);
+  if (given("stop-after")) options.stop_after = number(app, texts, "stop-after", 0, 1);
   options.sim_seed = number(app, texts, "sim-seed", 0, 0);
   options.recipe_path = texts["recipe"];
   options.trace_path = texts["trace"];
   options.tensors_path = texts["record-tensors"];
   options.save_path = texts["save"];
   options.load_path = texts["load"];
-  Recipe scratch;
-  for (const RecipeField& field : recipe_fields()) {
-    const std::string key(field.key);
-    if (!given(key)) continue;
-    try {
-      set_recipe_field(scratch, key, texts[key]);
-    } catch (const UsageError& e) {
-      throw UsageError("--" + std::string(e.what()), e.hint());
-    }
-    options.overrides.emplace_back(key, texts[key]);
-  }
+  options.export_path = texts["export"];
+  read_overrides(app, texts, options);
+  read_uses(app, texts, options);
   if (given("trainer")) set_trainer(options, texts["trainer"]);
   return options;
 }

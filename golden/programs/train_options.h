@@ -4,9 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
+#include "golden/files/recipe_file.h"
 #include "parallel/strategy.h"
 
 namespace meshparity {
@@ -21,17 +22,28 @@ struct TrainOptions {
   std::optional<Strategy> strategy;  ///< none: the one of the mesh, or train_single
   bool alone = false;                ///< train_single was asked for
   std::string recipe_path;
-  std::vector<std::pair<std::string, std::string>> overrides;  ///< recipe fields: key, value
+  std::vector<SaidField> overrides;  ///< recipe fields: those of --size, then of other flags
   std::string trace_path;
   std::string tensors_path;
   std::string save_path;
   std::string load_path;
-  std::uint64_t samples = 0;
-  std::uint64_t validation_batches = 0;
+  std::string export_path;
+  std::uint64_t samples = 0;              ///< of a text without documents: tokens of one
+  std::optional<std::string> prompt;      ///< what samples begin with
+  float temperature = 1;                  ///< > 0
+  std::size_t top_k = 0;                  ///< 0: any token
+  std::uint64_t validation_batches = 0;   ///< of random samples
+  bool validates_all = false;             ///< the whole validation part
+  std::optional<std::size_t> stop_after;  ///< steps, if the recipe has more
   std::uint64_t sim_seed = 0;
   bool quiet = false;
 
-  bool overrides_field(const std::string& key) const;
+  bool validates() const { return validates_all || validation_batches > 0; }
+  bool samples_or_validates() const { return validates() || samples > 0; }
+  bool uses_model() const { return samples_or_validates() || !export_path.empty(); }
+  bool overrides_field(std::string_view key) const { return override_of(key) != nullptr; }
+  /// What a flag says about a field; null if none does.
+  const SaidField* override_of(std::string_view key) const;
   /// True if train_single trains this: one rank, the batch in one piece, no transport.
   bool fits_train_single() const;
 };

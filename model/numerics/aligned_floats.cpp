@@ -31,7 +31,10 @@ void* allocate_aligned(std::size_t bytes) {
 #ifdef MADV_HUGEPAGE
   // With small pages a matrix of a few MiB misses in the processor's address cache, and a transport
   // that maps another process's memory takes longer. A hint: without it everything works as well.
-  (void)madvise(memory, whole_pages, MADV_HUGEPAGE);
+  // What would use less than three quarters of a last page lies in small ones instead, because a
+  // large one takes all of its memory.
+  const std::size_t large = (bytes + kLargePage / 4) / kLargePage * kLargePage;
+  (void)madvise(memory, large > 0 ? large : whole_pages, MADV_HUGEPAGE);
 #endif
   return memory;
 }

@@ -43,4 +43,10 @@ struct AlignedAllocator {
 /// The program's own vectors for the kernels to work on.
 using AlignedFloats = std::vector<float, AlignedAllocator<float>>;
 
+/// A number of floats, rounded up to whole cache lines.
+constexpr std::size_t whole_cache_lines(std::size_t floats) {
+  constexpr std::size_t kLine = kCacheLine / sizeof(float);
+  return (floats + kLine - 1) / kLine * kLine;
+}
+
 }  // namespace meshparity

@@ -10,25 +10,12 @@
 namespace meshparity {
 namespace {
 
-/// A number of floats, rounded up.
-std::size_t whole_cache_lines(std::size_t floats) {
-  constexpr std::size_t kLine = kCacheLine / sizeof(float);
-  return (floats + kLine - 1) / kLine * kLine;
-}
-
-/// How many nodes a stream over `run` holds at its fullest, the one being pushed included.
-std::size_t slots_for(Range run, std::size_t leaves) {
-  std::vector<Range> nodes;
-  std::size_t most = 0;
-  for (std::size_t leaf = run.begin; leaf < run.end; ++leaf) {
-    nodes.push_back({leaf, leaf + 1});
-    most = std::max(most, nodes.size());
-    while (nodes.size() > 1 && is_node({nodes[nodes.size() - 2].begin, leaf + 1}, leaves)) {
-      nodes.pop_back();
-      nodes.back().end = leaf + 1;
-    }
+SumRoom room_for_any(std::size_t leaves, std::span<const Range> runs, std::size_t width) {
+  SumRoom room(1, width);
+  for (const Range run : runs) {
+    room = room | SumRoom(most_nodes({&run, 1}, leaves, Pushed::by_leaf), width);
   }
-  return most;
+  return room;
 }
 
 }  // namespace
@@ -55,13 +42,48 @@ std::vector<Range> nodes_of(Range run, std::size_t leaves) {
   return nodes;
 }
 
-PartialSum::PartialSum(std::size_t leaves, std::span<const Range> runs, std::size_t width)
-    : leaves_(leaves), width_(width), max_width_(width), slot_size_(whole_cache_lines(width)) {
-  std::size_t slots = 1;
-  for (const Range run : runs) slots = std::max(slots, slots_for(run, leaves));
-  nodes_.reserve(slots + 1);
-  slots_.resize(slots * slot_size_);
+std::size_t most_nodes(std::span<const Range> runs, std::size_t leaves, Pushed how) {
+  std::vector<Range> nodes;
+  std::size_t most = 0;
+  for (Range run : runs) {
+    while (!run.empty()) {
+      const Range next =
+          how == Pushed::by_leaf ? Range{run.begin, run.begin + 1} : first_node_of(run, leaves);
+      nodes.push_back(next);
+      most = std::max(most, nodes.size());
+      while (nodes.size() > 1 && is_node({nodes[nodes.size() - 2].begin, next.end}, leaves)) {
+        nodes.pop_back();
+        nodes.back().end = next.end;
+      }
+      run.begin = next.end;
+    }
+  }
+  return most;
 }
+
+// A sum that nothing is pushed onto can still take one node: the result of a reduction.
+SumRoom::SumRoom(std::size_t nodes, std::size_t sum_width)
+    : width(sum_width), floats(std::max(nodes, std::size_t{1}) * whole_cache_lines(sum_width)) {}
+
+SumRoom SumRoom::operator|(const SumRoom& other) const {
+  SumRoom both;
+  both.width = std::max(width, other.width);
+  both.floats = std::max(floats, other.floats);
+  return both;
+}
+
+PartialSum::PartialSum(std::size_t leaves, const SumRoom& room)
+    : leaves_(leaves),
+      width_(room.width),
+      max_width_(room.width),
+      slot_size_(whole_cache_lines(room.width)),
+      slots_(room.floats) {
+  // A run has up to two nodes of each size, and one more is pushed.
+  nodes_.reserve(2 * static_cast<std::size_t>(std::bit_width(leaves)) + 1);
+}
+
+PartialSum::PartialSum(std::size_t leaves, std::span<const Range> runs, std::size_t width)
+    : PartialSum(leaves, room_for_any(leaves, runs, width)) {}
 
 PartialSum::PartialSum(std::size_t leaves, Range run, std::size_t width)
     : PartialSum(leaves, std::span<const Range>(&run, 1), width) {
@@ -72,15 +94,18 @@ void PartialSum::start(Range run, std::size_t width) {
   if (width > max_width_) throw std::logic_error("PartialSum: wider than its buffers");
   run_ = run;
   width_ = width;
+  slot_size_ = whole_cache_lines(width);
   nodes_.clear();
 }
 
 std::span<float> PartialSum::next() {
-  const std::size_t slot = nodes_.size();
-  if ((slot + 1) * slot_size_ > slots_.size()) {
-    throw std::logic_error("PartialSum: more nodes at once than its runs can need");
-  }
-  return {slots_.data() + slot * slot_size_, width_};
+  require_room();
+  return {slots_.data() + nodes_.size() * slot_size_, width_};
+}
+
+void PartialSum::require_room() const {
+  if ((nodes_.size() + 1) * slot_size_ <= slots_.size()) return;
+  throw std::logic_error("PartialSum: more nodes at once than memory was taken for");
 }
 
 std::span<float> PartialSum::next_zeroed() {
@@ -100,6 +125,7 @@ void PartialSum::push(std::size_t leaf_total) {
     throw std::logic_error("PartialSum: leaf " + std::to_string(begin + leaf_total - 1) +
                            " lies behind the end of its run");
   }
+  require_room();
   nodes_.push_back({begin, begin + leaf_total});
   // The left sibling of the newest node, if it is complete, is its neighbour on the stack.
   while (nodes_.size() > 1) {

@@ -29,14 +29,39 @@ Range first_node_of(Range run, std::size_t leaves);
 /// The nodes that a run of leaves decomposes into, left to right: the fewest whole subtrees.
 std::vector<Range> nodes_of(Range run, std::size_t leaves);
 
+/// How a run of leaves is pushed onto a sum: one leaf after the other, or as the run's nodes, each
+/// formed whole by whoever has all of its terms.
+enum class Pushed { by_leaf, by_node };
+
+/// How many nodes a sum holds at its fullest, the one being pushed included, when `runs`, which
+/// follow each other, are pushed.
+std::size_t most_nodes(std::span<const Range> runs, std::size_t leaves, Pushed how);
+
+/// Memory for sums of several shapes, one at a time.
+struct SumRoom {
+  std::size_t width = 0;   ///< of the widest
+  std::size_t floats = 0;  ///< of the one that takes most
+
+  SumRoom() = default;
+  /// For sums of up to `width` elements that hold up to `nodes` nodes at once.
+  SumRoom(std::size_t nodes, std::size_t width);
+  /// The room that is enough for both.
+  SumRoom operator|(const SumRoom& other) const;
+};
+
 /// A canonical sum in progress: `width` independent sums (the elements of a tensor) over one run of
 /// leaves, held as nodes. Leaves or whole nodes are pushed left to right; two siblings merge as
 /// soon as both exist, so a few buffers suffice (a binary counter).
 ///
-/// All memory is taken by the constructor.
+/// All memory is taken by the constructor. What does not fit into it cannot be pushed: that throws
+/// std::logic_error.
 class PartialSum {
  public:
-  /// Can stream any of `runs` of a sum over `leaves` leaves, for up to `width` elements.
+  /// Can push what fits into `room`.
+  PartialSum(std::size_t leaves, const SumRoom& room);
+
+  /// Can stream any of `runs` of a sum over `leaves` leaves, leaf by leaf, for up to `width`
+  /// elements.
   PartialSum(std::size_t leaves, std::span<const Range> runs, std::size_t width);
 
   /// One run, all of whose leaves will be pushed here.
@@ -77,6 +102,8 @@ class PartialSum {
   std::size_t width() const { return width_; }
 
  private:
+  void require_room() const;
+
   std::size_t leaves_;
   std::size_t width_;
   std::size_t max_width_;

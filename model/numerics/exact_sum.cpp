@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 namespace meshparity {
 namespace {
@@ -25,7 +26,9 @@ void ExactSum::add_squares(std::span<const float> values) {
       const std::uint64_t significand = (bits & 0x7FFFFFU) | (biased == 0 ? 0U : 0x800000U);
       sums[biased] += significand * significand;
     }
-    for (std::size_t biased = 0; biased < sums.size(); ++biased) {
+    constexpr std::size_t kNotFinite = 255;
+    if (sums[kNotFinite] != 0) ++not_finite_;
+    for (std::size_t biased = 0; biased < kNotFinite; ++biased) {
       if (sums[biased] == 0) continue;
       const int exponent = (biased == 0 ? 1 : static_cast<int>(biased)) - 150;
       add(sums[biased], static_cast<unsigned>(2 * exponent - kUnitExponent));
@@ -39,12 +42,12 @@ void ExactSum::add(std::uint64_t value, unsigned shift) {
   const unsigned offset = shift % 32;
   words_[word] += (value << offset) & kWordMask;
   words_[word + 1] += (value >> (32 - offset)) & kWordMask;
-  if (word + 2 < word_count) words_[word + 2] += value >> 32 >> (32 - offset);
+  if (word + 2 < words_.size()) words_[word + 2] += value >> 32 >> (32 - offset);
   if (++pending_ == 0x7FFFFFFFU) carry();
 }
 
 void ExactSum::carry() {
-  for (std::size_t i = 0; i + 1 < word_count; ++i) {
+  for (std::size_t i = 0; i + 1 < words_.size(); ++i) {
     words_[i + 1] += words_[i] >> 32;
     words_[i] &= kWordMask;
   }
@@ -52,9 +55,10 @@ void ExactSum::carry() {
 }
 
 double ExactSum::rounded() const {
+  if (not_finite_ > 0) return std::numeric_limits<double>::quiet_NaN();
   ExactSum sum = *this;
   sum.carry();
-  std::size_t top = word_count;
+  std::size_t top = words_.size();
   while (top > 0 && sum.words_[top - 1] == 0) --top;
   if (top == 0) return 0.0;
 
@@ -78,12 +82,14 @@ double ExactSum::rounded() const {
 void ExactSum::to_words(std::span<std::uint64_t, word_count> words) const {
   ExactSum sum = *this;
   sum.carry();
-  for (std::size_t i = 0; i < word_count; ++i) words[i] = sum.words_[i];
+  std::ranges::copy(sum.words_, words.begin());
+  words.back() = not_finite_;
 }
 
 ExactSum ExactSum::from_words(std::span<const std::uint64_t, word_count> words) {
   ExactSum sum;
-  for (std::size_t i = 0; i < word_count; ++i) sum.words_[i] = words[i];
+  std::ranges::copy(words.first<word_count - 1>(), sum.words_.begin());
+  sum.not_finite_ = words.back();
   sum.carry();
   return sum;
 }

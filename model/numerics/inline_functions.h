@@ -12,32 +12,48 @@
 ///
 /// All work in binary64, where the method's error is far below half a unit of binary32, and round
 /// once. A NaN runs through the arithmetic and stays one.
+///
+/// Where compilers make poor vector code of a loop, the function is a template over what it
+/// computes with: one number here, a vector of them in simd_functions.h.
 #define MESHPARITY_INLINE [[gnu::always_inline]] static inline
 
 namespace meshparity {
 
+/// One binary64 number.
+struct ScalarArithmetic {
+  using Wide = double;
+  using Bits = std::uint64_t;
+  [[gnu::always_inline]] static double fma(double a, double b, double c) {
+    return __builtin_fma(a, b, c);
+  }
+  [[gnu::always_inline]] static double all(double value) { return value; }
+};
+
 /// (e^r - 1) / r for |r| <= ln(2) / 2: Taylor's series. What is left out is below
 /// 0.35^10 / 10! < 2^-36 of e^r.
-MESHPARITY_INLINE double exp_series(double r) {
-  double sum = 1.0 / 362880;
-  sum = __builtin_fma(sum, r, 1.0 / 40320);
-  sum = __builtin_fma(sum, r, 1.0 / 5040);
-  sum = __builtin_fma(sum, r, 1.0 / 720);
-  sum = __builtin_fma(sum, r, 1.0 / 120);
-  sum = __builtin_fma(sum, r, 1.0 / 24);
-  sum = __builtin_fma(sum, r, 1.0 / 6);
-  sum = __builtin_fma(sum, r, 0.5);
-  return __builtin_fma(sum, r, 1.0);
+template <typename Arithmetic>
+MESHPARITY_INLINE typename Arithmetic::Wide exp_series(typename Arithmetic::Wide r) {
+  typename Arithmetic::Wide sum = Arithmetic::all(1.0 / 362880);
+  sum = Arithmetic::fma(sum, r, Arithmetic::all(1.0 / 40320));
+  sum = Arithmetic::fma(sum, r, Arithmetic::all(1.0 / 5040));
+  sum = Arithmetic::fma(sum, r, Arithmetic::all(1.0 / 720));
+  sum = Arithmetic::fma(sum, r, Arithmetic::all(1.0 / 120));
+  sum = Arithmetic::fma(sum, r, Arithmetic::all(1.0 / 24));
+  sum = Arithmetic::fma(sum, r, Arithmetic::all(1.0 / 6));
+  sum = Arithmetic::fma(sum, r, Arithmetic::all(0.5));
+  return Arithmetic::fma(sum, r, Arithmetic::all(1.0));
 }
 
 /// e^x = power * e^r with |r| <= ln(2) / 2 and a power of two.
+template <typename Arithmetic>
 struct ExpParts {
-  double power;
-  double r;
+  typename Arithmetic::Wide power;
+  typename Arithmetic::Wide r;
 };
 
 /// For |x| < 700, so that the power is a normal number.
-MESHPARITY_INLINE ExpParts exp_parts(double x) {
+template <typename Arithmetic>
+MESHPARITY_INLINE ExpParts<Arithmetic> exp_parts(typename Arithmetic::Wide x) {
   // ln(2) in two parts, so that n * upper part is exact.
   constexpr double kLog2E = 0x1.71547652b82fep0;
   constexpr double kLn2Upper = 0x1.62e42fefa38p-1;
@@ -45,21 +61,40 @@ MESHPARITY_INLINE ExpParts exp_parts(double x) {
   // Added to n, it leaves n in the last bits; there the exponent 2^n is made from it, because few
   // instruction sets convert vectors of 64-bit integers.
   constexpr double kRoundToInteger = 0x1.8p52;
-  const double shifted = x * kLog2E + kRoundToInteger;
-  const double n = shifted - kRoundToInteger;
-  const double r = __builtin_fma(-n, kLn2Lower, __builtin_fma(-n, kLn2Upper, x));
-  const std::uint64_t power = (__builtin_bit_cast(std::uint64_t, shifted) + 1023) << 52;
-  return {__builtin_bit_cast(double, power), r};
+  const typename Arithmetic::Wide shifted = x * kLog2E + kRoundToInteger;
+  const typename Arithmetic::Wide n = shifted - kRoundToInteger;
+  const typename Arithmetic::Wide r = Arithmetic::fma(
+      n, Arithmetic::all(-kLn2Lower), Arithmetic::fma(n, Arithmetic::all(-kLn2Upper), x));
+  const typename Arithmetic::Bits power =
+      (__builtin_bit_cast(typename Arithmetic::Bits, shifted) + 1023U) << 52U;
+  return {__builtin_bit_cast(typename Arithmetic::Wide, power), r};
 }
 
-/// portable_exp.
-MESHPARITY_INLINE float portable_exp_inline(float x) {
+/// e^x for |x| < 700, to about 2^-36.
+template <typename Arithmetic>
+MESHPARITY_INLINE typename Arithmetic::Wide exp_wide(typename Arithmetic::Wide x) {
+  const ExpParts<Arithmetic> parts = exp_parts<Arithmetic>(x);
+  const typename Arithmetic::Wide series = exp_series<Arithmetic>(parts.r);
+  return Arithmetic::fma(series, parts.r, Arithmetic::all(1.0)) * parts.power;
+}
+
+/// x, but no less than `least` and no more than `most`.
+template <typename Arithmetic>
+MESHPARITY_INLINE typename Arithmetic::Wide clamp_wide(typename Arithmetic::Wide x, double least,
+                                                       double most) {
+  const typename Arithmetic::Wide below = x > most ? Arithmetic::all(most) : x;
+  return below < least ? Arithmetic::all(least) : below;
+}
+
+/// portable_exp, before its result is rounded.
+template <typename Arithmetic>
+MESHPARITY_INLINE typename Arithmetic::Wide portable_exp_wide(typename Arithmetic::Wide x) {
   // Beyond these the result is +infinity or +0 already; the clamp keeps the exponent in range.
-  const double wide = x;
-  const double below = wide > 100.0 ? 100.0 : wide;
-  const double clamped = below < -110.0 ? -110.0 : below;
-  const ExpParts parts = exp_parts(clamped);
-  return static_cast<float>(__builtin_fma(exp_series(parts.r), parts.r, 1.0) * parts.power);
+  return exp_wide<Arithmetic>(clamp_wide<Arithmetic>(x, -110.0, 100.0));
+}
+
+MESHPARITY_INLINE float portable_exp_inline(float x) {
+  return static_cast<float>(portable_exp_wide<ScalarArithmetic>(x));
 }
 
 /// portable_log.
@@ -103,8 +138,9 @@ MESHPARITY_INLINE float portable_tanh_inline(float x) {
   // is that of the series, below 2^-35 of the whole. From |x| = 9.02 on the result rounds to 1.
   const double magnitude = __builtin_fabs(static_cast<double>(x));
   const double clamped = magnitude > 10.0 ? 10.0 : magnitude;
-  const ExpParts parts = exp_parts(-2.0 * clamped);
-  const double q = __builtin_fma(parts.power, exp_series(parts.r) * parts.r, parts.power - 1.0);
+  const auto parts = exp_parts<ScalarArithmetic>(-2.0 * clamped);
+  const double q = __builtin_fma(parts.power, exp_series<ScalarArithmetic>(parts.r) * parts.r,
+                                 parts.power - 1.0);
   return __builtin_copysignf(static_cast<float>(-q / (q + 2.0)), x);
 }
 
@@ -141,6 +177,49 @@ MESHPARITY_INLINE float portable_erf_inline(float x) {
   sum = __builtin_fma(sum, u, -0x1.69a0ccd7e2882p-3);
   sum = __builtin_fma(sum, u, 0x1.6a040781a0855p-2);
   return static_cast<float>(clamped * sum);
+}
+
+constexpr double kSqrt2OverPi = 0x1.9884533d43651p-1;
+constexpr double kGeluCubic = 0.044715;
+
+/// e^(-2u), u = sqrt(2/pi) (x + 0.044715 x^3), for |x| <= 20.
+template <typename Arithmetic>
+MESHPARITY_INLINE typename Arithmetic::Wide gelu_power(typename Arithmetic::Wide x) {
+  const typename Arithmetic::Wide cubic =
+      Arithmetic::fma(Arithmetic::all(kGeluCubic), x * x, Arithmetic::all(1.0));
+  return exp_wide<Arithmetic>((-2.0 * kSqrt2OverPi) * x * cubic);
+}
+
+/// portable_gelu, before its result is rounded.
+template <typename Arithmetic>
+MESHPARITY_INLINE typename Arithmetic::Wide portable_gelu_wide(typename Arithmetic::Wide x) {
+  // From |x| = 20 on the result rounds to x or -0; -infinity gives -0, the limit.
+  const typename Arithmetic::Wide from_below = x < -20.0 ? Arithmetic::all(-20.0) : x;
+  // As the derivative has it, so that whoever needs both gets one power.
+  const typename Arithmetic::Wide clamped = clamp_wide<Arithmetic>(x, -20.0, 20.0);
+  return from_below / (1.0 + gelu_power<Arithmetic>(clamped));
+}
+
+/// portable_gelu_derivative, before its result is rounded.
+template <typename Arithmetic>
+MESHPARITY_INLINE typename Arithmetic::Wide portable_gelu_derivative_wide(
+    typename Arithmetic::Wide x) {
+  // With s = 1 / (1 + e) and e = e^(-2u): (x s)' = s (1 + 2 x u' e s). From |x| = 20 on the result
+  // rounds to 1 or -0.
+  const typename Arithmetic::Wide clamped = clamp_wide<Arithmetic>(x, -20.0, 20.0);
+  const typename Arithmetic::Wide power = gelu_power<Arithmetic>(clamped);
+  const typename Arithmetic::Wide s = 1.0 / (1.0 + power);
+  const typename Arithmetic::Wide slope =
+      Arithmetic::fma(Arithmetic::all(3.0 * kGeluCubic), clamped * clamped, Arithmetic::all(1.0));
+  const typename Arithmetic::Wide factor = (2.0 * kSqrt2OverPi) * clamped * slope;
+  return s * Arithmetic::fma(factor, power * s, Arithmetic::all(1.0));
+}
+
+MESHPARITY_INLINE float portable_gelu_inline(float x) {
+  return static_cast<float>(portable_gelu_wide<ScalarArithmetic>(x));
+}
+MESHPARITY_INLINE float portable_gelu_derivative_inline(float x) {
+  return static_cast<float>(portable_gelu_derivative_wide<ScalarArithmetic>(x));
 }
 
 }  // namespace meshparity

@@ -2,18 +2,14 @@
 
 #include <cstdint>
 #include <stdexcept>
-#include <string>
 #include <utility>
 
 #include "model/numerics/aligned_floats.h"
 #include "model/numerics/isa.h"
+#include "model/numerics/size_check.h"
 
 namespace meshparity {
 namespace {
-
-void require(bool sizes_fit, const char* kernel) {
-  if (!sizes_fit) throw std::logic_error(std::string(kernel) + ": sizes do not fit");
-}
 
 /// Memory that the kernels of this thread use between them; it only grows.
 float* scratch_of(std::size_t floats) {
@@ -54,9 +50,9 @@ MatrixView MatrixView::column_range(Range run) const {
 void canonical_product(const MatrixView& left, const MatrixView& right, std::size_t grain,
                        std::span<float> output, const Epilogue& epilogue) {
   const bool with_bias = !epilogue.bias.empty();
-  require(left.columns == right.rows && output.size() == left.rows * right.columns &&
-              (!with_bias || epilogue.bias.size() == right.columns),
-          "canonical_product");
+  require_sizes(left.columns == right.rows && output.size() == left.rows * right.columns &&
+                    (!with_bias || epilogue.bias.size() == right.columns),
+                "canonical_product");
   if (output.empty()) return;
   ProductTask task{.left = left.data,
                    .left_row_stride = left.row_stride,
@@ -80,35 +76,35 @@ void canonical_product(const MatrixView& left, const MatrixView& right, std::siz
 void apply_epilogue(const Epilogue& epilogue, std::size_t rows, std::span<float> matrix) {
   if (rows == 0) return;
   const std::size_t columns = matrix.size() / rows;
-  if (!epilogue.bias.empty()) require(epilogue.bias.size() == columns, "apply_epilogue");
+  if (!epilogue.bias.empty()) require_sizes(epilogue.bias.size() == columns, "apply_epilogue");
   kernel_table().finish(rows, columns, epilogue.bias.empty() ? nullptr : epilogue.bias.data(),
                         epilogue.relu, matrix.data());
 }
 
 void relu_backward(std::span<const float> output, std::span<float> gradient) {
-  require(output.size() == gradient.size(), "relu_backward");
+  require_sizes(output.size() == gradient.size(), "relu_backward");
   kernel_table().relu_backward(output.size(), output.data(), gradient.data());
 }
 
 void add(std::span<const float> a, std::span<const float> b, std::span<float> output) {
-  require(a.size() == output.size() && b.size() == output.size(), "add");
+  require_sizes(a.size() == output.size() && b.size() == output.size(), "add");
   kernel_table().add(output.size(), a.data(), b.data(), output.data());
 }
 
 void add_rows(std::span<const float> matrix, std::size_t rows, std::span<float> sums) {
-  require(matrix.size() == rows * sums.size(), "add_rows");
+  require_sizes(matrix.size() == rows * sums.size(), "add_rows");
   kernel_table().add_rows(rows, sums.size(), matrix.data(), sums.data());
 }
 
 void gather_rows(std::span<const float> table, std::size_t columns,
                  std::span<const std::int32_t> indices, std::span<float> output) {
-  require(output.size() == indices.size() * columns, "gather_rows");
+  require_sizes(output.size() == indices.size() * columns, "gather_rows");
   kernel_table().gather_rows(indices.size(), columns, table.data(), indices.data(), output.data());
 }
 
 void scatter_add_rows(std::span<const float> matrix, std::size_t columns,
                       std::span<const std::int32_t> indices, std::span<float> table) {
-  require(matrix.size() == indices.size() * columns, "scatter_add_rows");
+  require_sizes(matrix.size() == indices.size() * columns, "scatter_add_rows");
   kernel_table().scatter_add_rows(indices.size(), columns, matrix.data(), indices.data(),
                                   table.data());
 }
@@ -121,9 +117,9 @@ void softmax_rows(std::span<const float> logits, std::size_t rows, std::size_t g
                   std::span<float> probabilities, std::span<float> largest,
                   std::span<float> log_sum) {
   if (rows == 0) return;
-  require(probabilities.size() == logits.size() && largest.size() >= rows &&
-              log_sum.size() >= rows && logits.size() % rows == 0,
-          "softmax_rows");
+  require_sizes(probabilities.size() == logits.size() && largest.size() >= rows &&
+                    log_sum.size() >= rows && logits.size() % rows == 0,
+                "softmax_rows");
   kernel_table().softmax({.logits = logits.data(),
                           .rows = rows,
                           .columns = logits.size() / rows,
@@ -134,13 +130,13 @@ void softmax_rows(std::span<const float> logits, std::size_t rows, std::size_t g
 }
 
 void scale(std::span<const float> values, float factor, std::span<float> output) {
-  require(values.size() == output.size(), "scale");
+  require_sizes(values.size() == output.size(), "scale");
   kernel_table().scale(values.size(), values.data(), factor, output.data());
 }
 
-void sgd_update(std::span<const float> gradient, float lr, std::span<float> values) {
-  require(gradient.size() == values.size(), "sgd_update");
-  kernel_table().sgd_update(values.size(), gradient.data(), lr, values.data());
+void sgd_update(std::span<const float> gradient, float clip, float lr, std::span<float> values) {
+  require_sizes(gradient.size() == values.size(), "sgd_update");
+  kernel_table().sgd_update(values.size(), gradient.data(), clip, lr, values.data());
 }
 
 std::uint64_t digest(std::span<const float> values, std::uint64_t first_coordinate) {

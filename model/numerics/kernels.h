@@ -77,8 +77,8 @@ void softmax_rows(std::span<const float> logits, std::size_t rows, std::size_t g
 /// output = values * factor.
 void scale(std::span<const float> values, float factor, std::span<float> output);
 
-/// w = fma(-lr, gradient, w).
-void sgd_update(std::span<const float> gradient, float lr, std::span<float> values);
+/// w = fma(-lr, clip * gradient, w).
+void sgd_update(std::span<const float> gradient, float clip, float lr, std::span<float> values);
 
 /// The sum, modulo 2^64, of a hash of each value's coordinate and bits; the coordinates count up
 /// from the first.

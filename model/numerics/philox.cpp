@@ -45,8 +45,12 @@ std::uint32_t random_bits(std::uint64_t seed, Stream stream, std::uint64_t x, st
 }
 
 std::uint64_t coordinate_of(std::string_view name) {
-  std::uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char byte : name) {
+  return coordinate_of(name, 0xCBF29CE484222325ULL);
+}
+
+std::uint64_t coordinate_of(std::string_view rest, std::uint64_t beginning) {
+  std::uint64_t hash = beginning;
+  for (const char byte : rest) {
     hash ^= static_cast<unsigned char>(byte);
     hash *= 0x100000001B3ULL;
   }

@@ -25,22 +25,27 @@ namespace {
 
 // A tile of the matrix product: kTileRows x 2 vectors of the output, and kTileLeaves leaves of each
 // of them at once. Their sums fill most of the registers, and leave room for the operands.
+// kPacksLeftRows: a left matrix is packed even if each row lies side by side, by measurement.
 #if defined(__AVX512F__)
 constexpr std::size_t kLanes = 16;
 constexpr std::size_t kTileRows = 7;
 constexpr std::size_t kTileLeaves = 2;
+constexpr bool kPacksLeftRows = true;
 #elif defined(__AVX2__)
 constexpr std::size_t kLanes = 8;
 constexpr std::size_t kTileRows = 6;
 constexpr std::size_t kTileLeaves = 1;
+constexpr bool kPacksLeftRows = false;
 #elif defined(MESHPARITY_NEON)
 constexpr std::size_t kLanes = 4;
 constexpr std::size_t kTileRows = 4;
 constexpr std::size_t kTileLeaves = 2;
+constexpr bool kPacksLeftRows = true;
 #else
 constexpr std::size_t kLanes = 4;
 constexpr std::size_t kTileRows = 1;
 constexpr std::size_t kTileLeaves = 1;
+constexpr bool kPacksLeftRows = true;
 #endif
 
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
@@ -71,6 +76,20 @@ using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     result[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
   }
+  return result;
+#endif
+}
+
+[[gnu::always_inline]] inline Vector square_root(const Vector& x) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x);  // GCC 12 warns of the plain one
+#elif defined(__AVX2__)
+  return (Vector)_mm256_sqrt_ps((__m256)x);
+#elif defined(MESHPARITY_NEON)
+  return (Vector)vsqrtq_f32((float32x4_t)x);
+#else
+  Vector result;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) result[lane] = __builtin_sqrtf(x[lane]);
   return result;
 #endif
 }

@@ -3,9 +3,9 @@
 // Kernels that walk over rows and elements, for one instruction set. Only simd_kernels.cpp includes
 // this.
 
-#include "model/numerics/inline_functions.h"
 #include "model/numerics/kernel_table.h"
 #include "model/numerics/simd.h"
+#include "model/numerics/simd_functions.h"
 
 // Compiled once per instruction set: internal linkage keeps the builds apart.
 // NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
@@ -39,9 +39,29 @@ void add(std::size_t size, const float* a, const float* b, float* output) {
 }
 
 void add_rows(std::size_t rows, std::size_t columns, const float* matrix, float* sums) {
-  for_each_vector(columns, [&](std::size_t c, auto lanes) {
+  constexpr std::size_t kVectors = 8;  // at once: whole cache lines, and as many chains
+  std::size_t done = 0;
+  for (; rows > 1 && done + kVectors * kLanes <= columns; done += kVectors * kLanes) {
+    const float* row = matrix + done;
+    Vector sum[kVectors];
+    MESHPARITY_UNROLL for (std::size_t v = 0; v < kVectors; ++v) {
+      sum[v] = load(sums + done + v * kLanes);
+    }
+    for (std::size_t r = 0; r < rows; ++r, row += columns) {
+      MESHPARITY_UNROLL for (std::size_t v = 0; v < kVectors; ++v) {
+        sum[v] = sum[v] + load(row + v * kLanes);
+      }
+    }
+    MESHPARITY_UNROLL for (std::size_t v = 0; v < kVectors; ++v) {
+      store(sums + done + v * kLanes, sum[v]);
+    }
+  }
+  matrix += done;
+  sums += done;
+  const std::size_t stride = columns;
+  for_each_vector(columns - done, [&](std::size_t c, auto lanes) {
     Vector sum = lanes.load(sums + c);
-    for (std::size_t r = 0; r < rows; ++r) sum = sum + lanes.load(matrix + r * columns + c);
+    for (std::size_t r = 0; r < rows; ++r) sum = sum + lanes.load(matrix + r * stride + c);
     lanes.store(sums + c, sum);
   });
 }
@@ -124,6 +144,50 @@ float largest_of(std::size_t size, const float* values) {
   return largest;
 }
 
+/// The largest of any number of values: NaN if one is, -infinity of none. A largest zero is +0,
+/// whichever zeros there are.
+float largest_or_nan(std::size_t size, const float* values) {
+  float largest = -__builtin_inff();
+  Vector in_lane = broadcast(largest);
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const Vector next = load(values + i);
+    in_lane = ((next > in_lane) | (next != next)) ? next : in_lane;  // nothing replaces a NaN
+  }
+  const auto take = [&](float next) {
+    if (next > largest || next != next) largest = next;
+  };
+  for (std::size_t lane = 0; lane < kLanes; ++lane) take(in_lane[lane]);
+  for (; i < size; ++i) take(values[i]);
+  return largest + 0.0F;
+}
+
+void powers_of_rows(std::size_t rows, std::size_t columns, const float* matrix,
+                    const float* largest, float* powers) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    const float* const z = matrix + r * columns;
+    float* const power = powers + r * columns;
+    const float of_row = largest[r];
+    for_each_vector(columns, [&](std::size_t c, auto lanes) {
+      lanes.store(power + c, exponential(lanes.load(z + c) - of_row));
+    });
+  }
+}
+
+void gelu(std::size_t size, float* values_then_slopes, float* output) {
+  for_each_vector(size, [&](std::size_t i, auto lanes) {
+    const Vector x = lanes.load(values_then_slopes + i);
+    lanes.store(output + i, gelu_of(x));
+    lanes.store(values_then_slopes + i, gelu_derivative_of(x));
+  });
+}
+
+void gelu_backward(std::size_t size, const float* slopes, float* gradient) {
+  for_each_vector(size, [&](std::size_t i, auto lanes) {
+    lanes.store(gradient + i, lanes.load(gradient + i) * lanes.load(slopes + i));
+  });
+}
+
 void softmax(const SoftmaxTask& task) {
   const std::size_t columns = task.columns;
   for (std::size_t r = 0; r < task.rows; ++r) {
@@ -132,14 +196,8 @@ void softmax(const SoftmaxTask& task) {
     const float largest = largest_of(columns, z);
     task.largest[r] = largest;
     for_each_vector(columns, [&](std::size_t c, auto lanes) {
-      lanes.store(p + c, lanes.load(z + c) - largest);
+      lanes.store(p + c, exponential(lanes.load(z + c) - largest));
     });
-  }
-  // All rows at once: they are short, and the function is long.
-  float* const all = task.probabilities;
-  for (std::size_t i = 0; i < task.rows * columns; ++i) all[i] = portable_exp_inline(all[i]);
-  for (std::size_t r = 0; r < task.rows; ++r) {
-    float* const p = task.probabilities + r * columns;
     const float sum = row_sum(columns, p, task.grain);
     task.log_sum[r] = sum;
     for_each_vector(
@@ -156,10 +214,11 @@ void scale(std::size_t size, const float* values, float factor, float* output) {
   });
 }
 
-void sgd_update(std::size_t size, const float* gradient, float lr, float* values) {
+void sgd_update(std::size_t size, const float* gradient, float clip, float lr, float* values) {
   const Vector step = broadcast(-lr);
   for_each_vector(size, [&](std::size_t i, auto lanes) {
-    lanes.store(values + i, fma(step, lanes.load(gradient + i), lanes.load(values + i)));
+    // With a factor of 1 the product is the gradient itself.
+    lanes.store(values + i, fma(step, clip * lanes.load(gradient + i), lanes.load(values + i)));
   });
 }
 

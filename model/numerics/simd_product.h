@@ -4,6 +4,7 @@
 // into an order in which lanes lie side by side. Included by simd_kernels.cpp alone.
 
 #include "model/numerics/kernel_table.h"
+#include "model/numerics/simd_pack.h"
 #include "model/numerics/simd_tile.h"
 
 // Compiled once per instruction set: internal linkage keeps the builds apart.
@@ -11,7 +12,7 @@
 namespace meshparity {
 namespace {
 
-// What packing transposes at once: a power of two.
+// Rows that packing brings together at once: a power of two.
 constexpr std::size_t kPackedRows = kTileRows > 4 ? 8 : kTileRows;
 static_assert(kTileRows <= kPackedRows && kPackedRows <= kLanes);
 
@@ -19,67 +20,14 @@ static_assert(kTileRows <= kPackedRows && kPackedRows <= kLanes);
 constexpr std::size_t kPackRightRows = 64;
 constexpr std::size_t kPackLeftColumns = 64;
 constexpr std::size_t kPackElements = 1 << 15;
+constexpr std::size_t kPackTerms = 16;  // at once, where their rows lie side by side
+
+// A left matrix of more elements is packed a block of rows at a time, which stays in the cache; but
+// not for fewer rows than make up for packing the right matrix once more.
+constexpr std::size_t kBlockElements = 1 << 17;
+constexpr std::size_t kBlockRows = 40 * kTileRows;
 // RowTiles cuts this many rows or more into tiles of at least kLeastPackingRows.
 static_assert(kPackRightRows >= kTileRows * (kTileRows - 1));
-
-/// (a0 b0 a1 b1 ...): its lower half into a, its upper half into b.
-template <std::size_t... Lane>
-[[gnu::always_inline]] inline void interleave(Vector& a, Vector& b,
-                                              std::index_sequence<Lane...> /*all*/) {
-  const Vector lower = __builtin_shufflevector(a, b, (Lane / 2 + Lane % 2 * kLanes)...);
-  b = __builtin_shufflevector(a, b, (Lane / 2 + kLanes / 2 + Lane % 2 * kLanes)...);
-  a = lower;
-}
-
-/// Transposes Rows x kLanes values: packed[t * stride + i] = rows[i][first + t].
-template <std::size_t Rows>
-[[gnu::always_inline]] inline void transpose_block(const float* const (&rows)[Rows],
-                                                   std::size_t first, float* packed,
-                                                   std::size_t stride) {
-  Vector vector[Rows];
-  MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows; ++i) vector[i] = load(rows[i] + first);
-  // Each round is a perfect shuffle of all values; after log2(Rows) of them, those of one term lie
-  // side by side.
-  MESHPARITY_UNROLL for (std::size_t round = 1; round < Rows; round *= 2) {
-    Vector next[Rows];
-    MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows / 2; ++i) {
-      next[2 * i] = vector[i];
-      next[2 * i + 1] = vector[i + Rows / 2];
-      interleave(next[2 * i], next[2 * i + 1], std::make_index_sequence<kLanes>());
-    }
-    MESHPARITY_UNROLL for (std::size_t i = 0; i < Rows; ++i) vector[i] = next[i];
-  }
-  MESHPARITY_UNROLL for (std::size_t t = 0; t < kLanes; ++t) {
-    constexpr std::size_t kTerms = kLanes / Rows;  // in a vector
-    const auto* const term = reinterpret_cast<const float*>(&vector[t / kTerms]);
-    __builtin_memcpy(packed + t * stride, term + t % kTerms * Rows, Rows * sizeof(float));
-  }
-}
-
-/// packed[t * stride + i] = element t of row i, for Rows rows; those beyond `rows` repeat the last.
-/// With a stride below Rows the surplus rows of a term are overwritten by the next term. Those of
-/// the last term remain behind the packed values: there must be room for them.
-template <std::size_t Rows>
-void pack_rows(const float* matrix, std::size_t rows, std::size_t row_stride, std::size_t terms,
-               std::size_t term_stride, float* packed, std::size_t stride) {
-  if (row_stride == 1) {
-    for (std::size_t t = 0; t < terms; ++t) {
-      const float* const from = matrix + t * term_stride;
-      const Vector term = rows < kLanes ? load_first(from, rows) : load(from);
-      __builtin_memcpy(packed + t * stride, &term, Rows * sizeof(float));
-    }
-    return;
-  }
-  const float* row[Rows];
-  for (std::size_t i = 0; i < Rows; ++i) row[i] = matrix + (i < rows ? i : rows - 1) * row_stride;
-  std::size_t t = 0;
-  if (term_stride == 1) {
-    for (; t + kLanes <= terms; t += kLanes) transpose_block(row, t, packed + t * stride, stride);
-  }
-  for (; t < terms; ++t) {
-    for (std::size_t i = 0; i < Rows; ++i) packed[t * stride + i] = row[i][t * term_stride];
-  }
-}
 
 /// One panel of a transposed right matrix, the vectors of columns that start at `first` and
 /// `second`: packed[t * kPanel + lane].
@@ -87,8 +35,8 @@ void transpose_panel(const ProductTask& task, std::size_t first, std::size_t sec
                      std::size_t vectors, float* packed) {
   for (std::size_t v = 0; v < vectors; ++v) {
     const float* const right = task.right + (v == 0 ? first : second) * task.right_column_stride;
-    pack_rows<kLanes>(right, kLanes, task.right_column_stride, task.terms, task.right_term_stride,
-                      packed + v * kLanes, kPanel);
+    pack_rows<kLanes>(right, kLanes, kLanes, task.right_column_stride, task.terms,
+                      task.right_term_stride, packed + v * kLanes, kPanel);
   }
 }
 
@@ -103,15 +51,28 @@ struct RowTiles {
   std::size_t higher;  // the first ones have one row more
 };
 
+/// Floats of a packed tile, and room for the surplus rows of its last term.
+std::size_t packed_tile(const ProductTask& task) {
+  return task.terms * kTileRows + kPackedRows - kTileRows;
+}
+
 /// All of the left matrix, tile by tile: packed[t * kTileRows + row].
 void pack_left(const ProductTask& task, const RowTiles& tiles, float* packed) {
-  const float* left = task.left;
-  for (std::size_t i = 0; i < tiles.count; ++i) {
-    const std::size_t rows = tiles.height + (i < tiles.higher ? 1 : 0);
-    pack_rows<kPackedRows>(left, rows, task.left_row_stride, task.terms, task.left_term_stride,
-                           packed, kTileRows);
-    left += rows * task.left_row_stride;
-    packed += task.terms * kTileRows;
+  // Where rows lie side by side, a cache line of a term has several tiles: it stays in the cache
+  // if there are only a few terms at a time.
+  const std::size_t terms_at_once = task.left_row_stride == 1 ? kPackTerms : task.terms;
+  for (std::size_t term = 0; term < task.terms; term += terms_at_once) {
+    const std::size_t rest = task.terms - term;
+    const std::size_t terms = rest < terms_at_once ? rest : terms_at_once;
+    const float* const left = task.left + term * task.left_term_stride;
+    float* tile = packed + term * kTileRows;
+    std::size_t row = 0;
+    for (std::size_t i = 0; i < tiles.count; ++i, tile += packed_tile(task)) {
+      const std::size_t rows = tiles.height + (i < tiles.higher ? 1 : 0);
+      pack_rows<kPackedRows>(left + row * task.left_row_stride, rows, task.rows - row,
+                             task.left_row_stride, terms, task.left_term_stride, tile, kTileRows);
+      row += rows;
+    }
   }
 }
 
@@ -120,12 +81,29 @@ bool packs_right(const ProductTask& task) {
 }
 
 bool packs_left(const ProductTask& task) {
+  if (task.left_term_stride == 1 && !kPacksLeftRows) return false;
   return task.columns >= kPackLeftColumns && task.rows * task.terms >= kPackElements;
+}
+
+/// How the rows are cut into blocks: into one, if the left matrix is not packed.
+std::size_t block_count(const ProductTask& task) {
+  const std::size_t wanted = (task.rows * task.terms + kBlockElements - 1) / kBlockElements;
+  const std::size_t most = task.rows / kBlockRows;
+  if (!packs_left(task) || most < 2) return 1;
+  return wanted < most ? wanted : most;
+}
+
+/// Rows of all blocks but the last, which may have fewer: whole tiles.
+std::size_t rows_of_block(const ProductTask& task) {
+  const std::size_t blocks = block_count(task);
+  if (blocks == 1) return task.rows;
+  const std::size_t tiles = RowTiles((task.rows + blocks - 1) / blocks).count;
+  return tiles * kTileRows;
 }
 
 std::size_t product_scratch(const ProductTask& task) {
   std::size_t floats = kPanel * task.terms;
-  if (packs_left(task)) floats += RowTiles(task.rows).count * task.terms * kTileRows + kLanes;
+  if (packs_left(task)) floats += RowTiles(rows_of_block(task)).count * packed_tile(task) + kLanes;
   if (task.columns < kLanes) floats += (task.terms + task.rows + 1) * kLanes;
   return floats;
 }
@@ -170,7 +148,7 @@ void wide_product(const ProductTask& task) {
     float* const packed_left = packed_right + kPanel * task.terms;
     pack_left(task, heights, packed_left);
     tiles.left = packed_left;
-    tiles.left_tile_stride = task.terms * kTileRows;
+    tiles.left_tile_stride = packed_tile(task);
     tiles.left_row_stride = 1;
     tiles.left_term_stride = kTileRows;
   }
@@ -227,7 +205,15 @@ void narrow_product(const ProductTask& task) {
 }
 
 void product(const ProductTask& task) {
-  task.columns < kLanes ? narrow_product(task) : wide_product(task);
+  if (task.columns < kLanes) return narrow_product(task);
+  const std::size_t height = rows_of_block(task);
+  for (std::size_t row = 0; row < task.rows; row += height) {
+    ProductTask block = task;
+    block.left += row * task.left_row_stride;
+    block.output += row * task.columns;
+    block.rows = task.rows - row < height ? task.rows - row : height;
+    wide_product(block);
+  }
 }
 
 }  // namespace

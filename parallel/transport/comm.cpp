@@ -159,6 +159,10 @@ void Comm::all_reduce_integers(std::span<std::uint64_t> values, CallSite site) {
   do_all_reduce_integers(values, site);
 }
 
+void Comm::all_reduce_maximum(std::span<float> values, CallSite site) {
+  do_all_reduce_maximum(values, site);
+}
+
 void Comm::native_all_reduce(std::span<float> values, CallSite site) {
   do_native_all_reduce(values, site);
 }

@@ -103,6 +103,10 @@ class Comm {
   /// Element-wise sum modulo 2^64, the result everywhere. Any order is right.
   void all_reduce_integers(std::span<std::uint64_t> values, CallSite site = CallSite::here());
 
+  /// Element-wise maximum, the result everywhere, exact in any order: -0 is below +0, and a NaN
+  /// above everything. A rank that has nothing to say gives -infinity.
+  void all_reduce_maximum(std::span<float> values, CallSite site = CallSite::here());
+
   /// Element-wise float sum in the transport's own order: not reproducible.
   void native_all_reduce(std::span<float> values, CallSite site = CallSite::here());
 
@@ -138,6 +142,7 @@ class Comm {
                              std::span<const std::size_t> incoming_counts, CallSite site) = 0;
   virtual void do_barrier(CallSite site) = 0;
   virtual void do_all_reduce_integers(std::span<std::uint64_t> values, CallSite site) = 0;
+  virtual void do_all_reduce_maximum(std::span<float> values, CallSite site) = 0;
   virtual void do_native_all_reduce(std::span<float> values, CallSite site) = 0;
   virtual void do_native_reduce_scatter(std::span<const float> values, std::span<float> mine,
                                         std::span<const std::size_t> counts, CallSite site) = 0;

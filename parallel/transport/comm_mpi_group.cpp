@@ -1,9 +1,12 @@
 #include "parallel/transport/comm_mpi_group.h"
 
 #include <atomic>
+#include <bit>
 #include <exception>
 #include <utility>
 #include <vector>
+
+#include "parallel/transport/float_order.h"
 
 namespace meshparity {
 namespace {
@@ -298,6 +301,16 @@ class MpiComm final : public Comm {
       return MPI_Allreduce(MPI_IN_PLACE, values.data(), count, MPI_UINT64_T, MPI_SUM,
                            communicator_);
     });
+  }
+
+  void do_all_reduce_maximum(std::span<float> values, CallSite site) override {
+    const int count = checked_count(values.size());
+    // MPI's maximum of floats is free in what it makes of zeros and NaN. Integers have one order.
+    for (float& value : values) value = std::bit_cast<float>(place_in_order(value));
+    run(collective("all_reduce_maximum", site), [&] {
+      return MPI_Allreduce(MPI_IN_PLACE, values.data(), count, MPI_INT32_T, MPI_MAX, communicator_);
+    });
+    for (float& value : values) value = float_at_place(std::bit_cast<std::int32_t>(value));
   }
 
   void do_native_all_reduce(std::span<float> values, CallSite site) override {

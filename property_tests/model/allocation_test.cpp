@@ -7,6 +7,7 @@
 #include <new>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "model/corpus.h"
 #include "model/train_single.h"
@@ -105,7 +106,7 @@ class AllocationObserver final : public StepObserver {
   bool statistics_;
 };
 
-Recipe small_recipe() {
+Recipe small_mlp() {
   Recipe recipe;
   recipe.context = 3;
   recipe.embedding = 4;
@@ -119,22 +120,46 @@ Recipe small_recipe() {
   return recipe;
 }
 
-const Corpus& small_corpus() {
-  static const Corpus corpus("anna\nbob\ncleo\n\nda\n", 3);
-  return corpus;
+/// With everything that a step may do: dropout, AdamW, clipping, and a head of its own or not.
+Recipe small_gpt2(bool tied) {
+  Recipe recipe = default_recipe(ModelKind::gpt2);
+  recipe.form = DataForm::lines;
+  recipe.layers = 2;
+  recipe.heads = 3;
+  recipe.channels = 12;
+  recipe.positions = 5;
+  recipe.sequence_leaves = 2;
+  recipe.batch = 11;
+  recipe.vocab_grain = 2;
+  recipe.dropout = 0.2;
+  recipe.tied = tied;
+  recipe.weight_decay = 0.1;
+  recipe.clip = 0.01;
+  recipe.steps = kSteps;
+  return recipe;
+}
+
+std::vector<Recipe> small_recipes() { return {small_mlp(), small_gpt2(true), small_gpt2(false)}; }
+
+Corpus small_corpus(const Recipe& recipe) {
+  constexpr const char* kText = "anna\nbob\ncleo\n\nda\n";
+  return recipe.model == ModelKind::mlp ? Corpus(kText, recipe.context)
+                                        : Corpus::documents(kText, positions_of(recipe));
 }
 
 TEST(Allocation, ASingleRankTakesNoMemoryInAStep) {
-  for (const bool statistics : {false, true}) {
-    const Recipe recipe = small_recipe();
-    const Model model = model_of(recipe, small_corpus().vocabulary());
+  for (const Recipe& recipe : small_recipes()) {
+    const Corpus corpus = small_corpus(recipe);
+    const Model model = model_of(recipe, corpus.vocabulary());
     const InitialParameters initial(recipe.seed);
-    Ledger ledger;
-    AllocationObserver observer(ledger, statistics);
-    allocations = 0;
-    train_single({recipe, model, small_corpus(), initial, observer});
-    EXPECT_EQ(ledger.while_training(), 0U);
-    EXPECT_GT(ledger.before_training(), 0U);
+    for (const bool statistics : {false, true}) {
+      Ledger ledger;
+      AllocationObserver observer(ledger, statistics);
+      allocations = 0;
+      train_single({recipe, model, corpus, initial, observer});
+      EXPECT_EQ(ledger.while_training(), 0U) << name_of(recipe.model);
+      EXPECT_GT(ledger.before_training(), 0U);
+    }
   }
 }
 
@@ -151,26 +176,35 @@ void PrintTo(const Way& way, std::ostream* out) { *out << way.mesh; }
 
 class StrategyAllocation : public testing::TestWithParam<Way> {};
 
-TEST_P(StrategyAllocation, NoRankTakesMemoryInAStep) {
-  const Recipe recipe = small_recipe();
-  const Model model = model_of(recipe, small_corpus().vocabulary());
+/// Trains on a simulated world and returns how much all ranks took in steps.
+Ledger allocations_of(const Recipe& recipe, const Way& way, const Parallelism& how,
+                      bool statistics) {
+  const Corpus corpus = small_corpus(recipe);
+  const Model model = model_of(recipe, corpus.vocabulary());
   const InitialParameters initial(recipe.seed);
+  Ledger ledger;
+  allocations = 0;
+  run_simulated({.ranks = how.mesh.size(), .seed = 1}, [&](Comm& world) {
+    AllocationObserver observer(ledger, statistics);
+    entry_of(way.strategy).train({recipe, model, corpus, initial, observer}, how, world);
+  });
+  return ledger;
+}
+
+TEST_P(StrategyAllocation, NoRankTakesMemoryInAStep) {
   const Mesh mesh = parse_mesh(GetParam().mesh);
-  for (const bool statistics : {false, true}) {
-    for (const ScheduleKind schedule : {ScheduleKind::gpipe, ScheduleKind::one_f_one_b}) {
-      for (const Reduction reduction : {Reduction::canonical, Reduction::native}) {
-        const Parallelism how{mesh, 3, schedule, reduction};
-        Ledger ledger;
-        allocations = 0;
-        run_simulated({.ranks = mesh.size(), .seed = 1}, [&](Comm& world) {
-          AllocationObserver observer(ledger, statistics);
-          entry_of(GetParam().strategy)
-              .train({recipe, model, small_corpus(), initial, observer}, how, world);
-        });
-        EXPECT_EQ(ledger.while_training(), 0U)
-            << to_string(schedule) << (statistics ? ", statistics" : "")
-            << (reduction == Reduction::native ? ", native" : "");
-        EXPECT_GT(ledger.before_training(), 0U);
+  for (const Recipe& recipe : small_recipes()) {
+    for (const bool statistics : {false, true}) {
+      for (const ScheduleKind schedule : {ScheduleKind::gpipe, ScheduleKind::one_f_one_b}) {
+        for (const Reduction reduction : {Reduction::canonical, Reduction::native}) {
+          const Ledger ledger =
+              allocations_of(recipe, GetParam(), {mesh, 3, schedule, reduction}, statistics);
+          EXPECT_EQ(ledger.while_training(), 0U)
+              << name_of(recipe.model) << ", " << to_string(schedule)
+              << (statistics ? ", statistics" : "")
+              << (reduction == Reduction::native ? ", native" : "");
+          EXPECT_GT(ledger.before_training(), 0U);
+        }
       }
     }
   }

@@ -75,7 +75,7 @@ struct DrawnRow {
 
 DrawnRow row_of(const Corpus& corpus, Split split, std::size_t row) {
   DrawnRow drawn{std::vector<Token>(corpus.context(), -1), -1};
-  drawn.target = corpus.row(split, row, drawn.tokens);
+  corpus.sample(split, row, drawn.tokens, {&drawn.target, 1});
   return drawn;
 }
 
@@ -98,9 +98,9 @@ RC_GTEST_PROP(Corpus, RowsAreThoseMadeByHand, ()) {
     RC_ASSERT(corpus.byte_of(static_cast<Token>(t)) == naive.alphabet[t - 1]);
   }
   const std::size_t training = naive.rows.size() * 9 / 10;
-  RC_ASSERT(corpus.rows(Split::training) == training);
-  RC_ASSERT(corpus.rows(Split::validation) == naive.rows.size() - training);
-  RC_ASSERT(corpus.rows(Split::training) >= 1U);
+  RC_ASSERT(corpus.samples(Split::training) == training);
+  RC_ASSERT(corpus.samples(Split::validation) == naive.rows.size() - training);
+  RC_ASSERT(corpus.samples(Split::training) >= 1U);
   for (std::size_t r = 0; r < naive.rows.size(); ++r) {
     const DrawnRow row = r < training ? row_of(corpus, Split::training, r)
                                       : row_of(corpus, Split::validation, r - training);
@@ -112,8 +112,8 @@ RC_GTEST_PROP(Corpus, RowsAreThoseMadeByHand, ()) {
 TEST(Corpus, TwoDocumentsByHand) {
   const Corpus corpus("ba\nb", 2);  // a = 1, b = 2
   using Tokens = std::vector<Token>;
-  ASSERT_EQ(corpus.rows(Split::training), 4U);
-  ASSERT_EQ(corpus.rows(Split::validation), 1U);
+  ASSERT_EQ(corpus.samples(Split::training), 4U);
+  ASSERT_EQ(corpus.samples(Split::validation), 1U);
   const std::array<DrawnRow, 4> expected{{{{0, 0}, 2}, {{0, 2}, 1}, {{2, 1}, 0}, {{0, 0}, 2}}};
   for (std::size_t r = 0; r < expected.size(); ++r) {
     const DrawnRow row = row_of(corpus, Split::training, r);
@@ -126,9 +126,9 @@ TEST(Corpus, TwoDocumentsByHand) {
 TEST(Corpus, LineEndsOfBothKindsGiveTheSameRows) {
   const Corpus unix_text("ab\n\nc\n", 3);
   const Corpus dos_text("ab\r\n\r\nc\r\n", 3);
-  ASSERT_EQ(unix_text.rows(Split::training), dos_text.rows(Split::training));
+  ASSERT_EQ(unix_text.samples(Split::training), dos_text.samples(Split::training));
   EXPECT_EQ(unix_text.vocabulary(), dos_text.vocabulary());
-  for (std::size_t r = 0; r < unix_text.rows(Split::training); ++r) {
+  for (std::size_t r = 0; r < unix_text.samples(Split::training); ++r) {
     EXPECT_EQ(row_of(unix_text, Split::training, r).tokens,
               row_of(dos_text, Split::training, r).tokens);
   }
@@ -145,8 +145,8 @@ RC_GTEST_PROP(Corpus, ABatchIsAFunctionOfSeedStepAndSlot, ()) {
   std::vector<Token> targets(batch);
   corpus.draw(split, seed, step, 0, tokens, targets);
   for (std::size_t slot = 0; slot < batch; ++slot) {
-    const std::size_t row = corpus.drawn_row(split, seed, step, slot);
-    RC_ASSERT(row < corpus.rows(split));
+    const std::size_t row = corpus.drawn_sample(split, seed, step, slot);
+    RC_ASSERT(row < corpus.samples(split));
     const DrawnRow drawn = row_of(corpus, split, row);
     RC_ASSERT(std::equal(drawn.tokens.begin(), drawn.tokens.end(),
                          tokens.begin() + static_cast<std::ptrdiff_t>(slot * corpus.context())));
@@ -168,12 +168,12 @@ RC_GTEST_PROP(Corpus, ABatchIsAFunctionOfSeedStepAndSlot, ()) {
 
 TEST(Corpus, EveryRowIsDrawnEquallyOften) {
   const Corpus corpus("abc\nde\n\nfghij\n", 2);
-  const std::size_t rows = corpus.rows(Split::training);
+  const std::size_t rows = corpus.samples(Split::training);
   ASSERT_EQ(rows, 12U);
   constexpr std::size_t kDraws = 12000;
   std::vector<double> counts(rows);
   for (std::size_t i = 0; i < kDraws; ++i) {
-    counts[corpus.drawn_row(Split::training, 7, i / 32, i % 32)] += 1;
+    counts[corpus.drawn_sample(Split::training, 7, i / 32, i % 32)] += 1;
   }
   // Six standard deviations of a binomial count.
   const double p = 1.0 / static_cast<double>(rows);
@@ -187,7 +187,7 @@ TEST(Corpus, StepsSlotsAndSeedsDrawDifferently) {
   const auto batch = [&](std::uint64_t seed, std::uint64_t step) {
     std::vector<std::size_t> rows;
     for (std::size_t slot = 0; slot < 8; ++slot) {
-      rows.push_back(corpus.drawn_row(Split::training, seed, step, slot));
+      rows.push_back(corpus.drawn_sample(Split::training, seed, step, slot));
     }
     return rows;
   };

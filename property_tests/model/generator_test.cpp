@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <set>
 #include <string>
@@ -119,17 +120,17 @@ RC_GTEST_PROP(Generator, DocumentsEndAndDependOnTheirIndexAlone, ()) {
   Generator other(recipe, model, small_corpus(), parameters);
   const std::size_t most = *from_to(0, 50);
   for (std::uint64_t index = 0; index < 4; ++index) {
-    const std::string document = one.sample(index, most);
+    const std::string document = one.sample(index, {.most = most});
     RC_ASSERT(document.size() <= most);
     for (const char byte : document) {
       RC_ASSERT(std::string("abcdelno").find(byte) != std::string::npos);
     }
-    RC_ASSERT(document == other.sample(index, most));
+    RC_ASSERT(document == other.sample(index, {.most = most}));
   }
   // Another order, and another limit, which only cuts.
-  const std::string first = other.sample(0, most);
-  RC_ASSERT(first == one.sample(0, most));
-  RC_ASSERT(one.sample(0, most / 2) == first.substr(0, most / 2));
+  const std::string first = other.sample(0, {.most = most});
+  RC_ASSERT(first == one.sample(0, {.most = most}));
+  RC_ASSERT(one.sample(0, {.most = most / 2}) == first.substr(0, most / 2));
 }
 
 TEST(Generator, DocumentsOfDifferentIndicesAndSeedsDiffer) {
@@ -177,6 +178,79 @@ TEST(Generator, TheSmallestCorpusCanBeValidatedToo) {
   const Model model = model_of(recipe, corpus.vocabulary());
   Generator generator(recipe, model, corpus, InitialParameters(1));
   EXPECT_TRUE(std::isfinite(generator.validate(1)));
+}
+
+TEST(Generator, PromptsAreTheBeginning) {
+  const Recipe recipe = small_recipe();
+  const Model model = model_of(recipe, small_corpus().vocabulary());
+  Generator generator(recipe, model, small_corpus(), InitialParameters(1));
+  const std::vector<Token> prompt = small_corpus().encode("clan");
+  std::set<std::string> documents;
+  for (std::uint64_t index = 0; index < 20; ++index) {
+    const std::string document = generator.sample(index, {.prompt = prompt, .most = 5});
+    EXPECT_TRUE(document.starts_with("clan"));
+    EXPECT_LE(document.size(), 9U);
+    documents.insert(document);
+  }
+  EXPECT_GT(documents.size(), 10U);
+}
+
+TEST(Generator, TheLikeliestTokenNeedsNoLuck) {
+  Recipe recipe = small_recipe();
+  recipe.init_scale = 20.0F;
+  const Model model = model_of(recipe, small_corpus().vocabulary());
+  Generator generator(recipe, model, small_corpus(), InitialParameters(3));
+  const std::string first = generator.sample(0, {.most = 10, .top_k = 1});
+  for (std::uint64_t index = 1; index < 10; ++index) {
+    EXPECT_EQ(generator.sample(index, {.most = 10, .top_k = 1}), first);
+    EXPECT_EQ(generator.sample(index, {.most = 10, .temperature = 1e-30F}), first);
+  }
+}
+
+TEST(Generator, AWholePartIsTheMeanOverItsRows) {
+  // Five validation rows in batches of two: by hand, with batches of five.
+  Recipe recipe = small_recipe();
+  recipe.init_scale = 20.0F;
+  const Corpus corpus("anna\nbob\ncleo\n\nda\nanna\nbob\ncleo\nleo\nbea\nnola\nabe\n", 3);
+  ASSERT_EQ(corpus.samples(Corpus::Split::validation), 5U);
+  const Model model = model_of(recipe, corpus.vocabulary());
+  std::vector<double> losses;
+  for (const std::size_t batch : {2U, 5U, 8U, 1U}) {
+    recipe.batch = batch;
+    Generator generator(recipe, model, corpus, InitialParameters(5));
+    const Generator::Validation all = generator.validate_all();
+    EXPECT_EQ(all.targets, 5U);
+    losses.push_back(all.loss);
+  }
+  // Sums of five binary32 losses in different groups.
+  for (const double loss : losses) EXPECT_NEAR(loss, losses[3], losses[3] * 5 * 0x1p-24);
+}
+
+RC_GTEST_PROP(Generator, TopKKeepsExactlyTheLargest, ()) {
+  std::vector<float> logits = random::floats(*from_to(1, 30), random::moderate_float());
+  if (*rc::gen::arbitrary<bool>()) {
+    for (float& logit : logits) logit = std::round(logit);  // many are equal
+  }
+  const std::size_t top_k = *from_to(0, 32);
+  const float temperature = *rc::gen::element(1.0F, 0.5F, 3.0F);
+  std::vector<float> shaped = logits;
+  std::vector<float> room(logits.size());
+  shape_logits(shaped, temperature, top_k, room);
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    std::size_t before = 0;  // tokens that are likelier, or as likely and earlier
+    for (std::size_t j = 0; j < logits.size(); ++j) {
+      before += logits[j] > logits[i] || (logits[j] == logits[i] && j < i) ? 1 : 0;
+    }
+    if (top_k > 0 && before >= top_k) {
+      RC_ASSERT(shaped[i] == -std::numeric_limits<float>::infinity());
+      continue;
+    }
+    ++kept;
+    RC_ASSERT(shaped[i] == (logits[i] - largest) / temperature);
+  }
+  RC_ASSERT(kept == (top_k == 0 ? logits.size() : std::min(top_k, logits.size())));
 }
 
 }  // namespace

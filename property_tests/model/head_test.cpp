@@ -36,7 +36,8 @@ struct LossCase {
     RC_CLASSIFY(leaves > 1, "several leaves");
   }
 
-  Head head() const { return Head({vocabulary, vocab_grain}); }
+  AloneGroup alone;
+  Head head() { return Head({vocabulary, vocab_grain}, samples, alone); }
   MicroBatch batch() const {
     return {.slots = {0, samples},
             .leaves = {.samples = batch_grain},

@@ -39,14 +39,9 @@ TEST(Blocks, ParametersAreHeldOnceHoweverManyBlocksUseThem) {
 }
 
 /// The first of two ranks that share out features; what they add up nobody asks.
-struct HalfGroup final : FeatureGroup {
-  bool counts_copies() const override { return true; }
+struct HalfGroup final : AloneGroup {
   Range share(std::size_t features, std::size_t /*grain*/) const override {
     return {0, features / 2};
-  }
-  std::unique_ptr<FeatureSum> sum_over(std::size_t features, std::size_t grain,
-                                       std::size_t most_elements) override {
-    return AloneGroup().sum_over(features, grain, most_elements);
   }
 };
 

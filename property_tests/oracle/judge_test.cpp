@@ -175,7 +175,7 @@ TEST_F(JudgeTeeth, RefusesWhatWasNotRecorded) {
   refuses([](Recording::Step& s) { s.boundary_gradients[3].clear(); });
   refuses([](Recording::Step& s) { s.values.erase("output.bias"); });
   refuses([](Recording::Step& s) { s.gradients.at("output.bias").pop_back(); });
-  EXPECT_THROW(judge_update(test(right_), {}, 0.1F), std::invalid_argument);
+  EXPECT_THROW(judge_update(test(right_), {}, middling_recipe()), std::invalid_argument);
 }
 
 TEST(Judgement, KeepsTheWorstOfEachAndTheFirstDifference) {

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "model/error.h"
+#include "model/gpt2.h"
 #include "model/mlp.h"
 #include "model/numerics/functions.h"
 #include "model/train_single.h"
 #include "oracle/compare.h"
+#include "property_tests/oracle/gpt2_cases.h"
 #include "property_tests/oracle/oracle_cases.h"
 
 namespace meshparity {
@@ -37,17 +39,21 @@ Recording recorded(const Recipe& recipe, const Model& model, const Corpus& corpu
 /// A step of a run, with all it was computed from.
 StepCase case_of(const Recipe& recipe, const Model& model, const Corpus& corpus,
                  const Recording& run, std::size_t step) {
-  StepCase drawn{recipe, model, run.steps[step].values, {}};
-  drawn.batch.tokens.resize(recipe.batch * recipe.context);
-  drawn.batch.targets.resize(recipe.batch);
+  StepCase drawn{.recipe = recipe,
+                 .model = model,
+                 .values = run.steps[step].values,
+                 .step = step,
+                 .first_moments = run.steps[step].first_moments,
+                 .second_moments = run.steps[step].second_moments};
+  drawn.batch.tokens.resize(recipe.batch * corpus.context());
+  drawn.batch.targets.resize(recipe.batch * corpus.positions());
   corpus.draw(Corpus::Split::training, recipe.seed, step, 0, drawn.batch.tokens,
               drawn.batch.targets);
   return drawn;
 }
 
 ComputedStep computed_in(const Recording& run, std::size_t step) {
-  const bool last = step + 1 == run.steps.size();
-  return {run.steps[step], last ? run.final_values : run.steps[step + 1].values};
+  return {run.steps[step], state_after(run, step)};
 }
 
 /// Empty, or where two numbers or tensors that should have the same bits differ.
@@ -70,6 +76,11 @@ std::string not_literal(const Recording& expected, const Recording& actual) {
     const Recording::Step& step = expected.steps[s];
     const Recording::Step& other = actual.steps.at(s);
     for (const auto& [name, values] : step.values) compare(s, name, values, other.values.at(name));
+    for (const auto& [name, moment] : step.first_moments) {
+      compare(s, "first moment of " + name, moment, other.first_moments.at(name));
+      compare(s, "second moment of " + name, step.second_moments.at(name),
+              other.second_moments.at(name));
+    }
     const std::size_t boundaries = step.boundary_values.size();
     for (std::size_t b = 0; b < boundaries; ++b) {
       compare(s, "boundary " + std::to_string(b), step.boundary_values[b],
@@ -87,12 +98,19 @@ std::string not_literal(const Recording& expected, const Recording& actual) {
   for (const auto& [name, values] : expected.final_values) {
     compare(expected.steps.size(), name, values, actual.final_values.at(name));
   }
+  for (const auto& [name, moment] : expected.final_first_moments) {
+    compare(expected.steps.size(), "first moment of " + name, moment,
+            actual.final_first_moments.at(name));
+    compare(expected.steps.size(), "second moment of " + name,
+            expected.final_second_moments.at(name), actual.final_second_moments.at(name));
+  }
   return found;
 }
 
-const Trainer kReference = [](const TrainingRun& run) {
-  train_reference(run, {portable_exp, portable_log});
-};
+const ElementaryFunctions kModels{portable_exp, portable_log, portable_gelu,
+                                  portable_gelu_derivative};
+
+const Trainer kReference = [](const TrainingRun& run) { train_reference(run, kModels); };
 
 Corpus random_corpus(std::size_t context) {
   const auto letters = *rc::gen::element(1, 5, 26);
@@ -128,6 +146,32 @@ TEST(OneRank, AgreesWithOracleAndTranscription) {
   print("one rank, random recipes", ratios);
 }
 
+TEST(OneRank, TrainsTransformersAsTheTranscriptionDoes) {
+  Judgement ratios;
+  EXPECT_TRUE(rc::check("one rank's transformer is within the bounds and literal", [&] {
+    Recipe recipe = random_gpt2_recipe(2);
+    recipe.steps = 3;
+    recipe.warmup = *rc::gen::inRange<std::size_t>(0, 3);
+    const std::string text = "to be\nor\n\nnot to be\nthat is the question\nwhether it\n";
+    const std::size_t sequence = recipe.sequence;
+    const bool lines = *rc::gen::arbitrary<bool>();
+    recipe.form = lines ? DataForm::lines : DataForm::text;
+    const Corpus corpus = lines ? Corpus::documents(text + text, sequence)
+                                : Corpus::stream(text + text, sequence, false);
+    const Model model = gpt2(recipe, corpus.vocabulary());
+    const Recording run = recorded(recipe, model, corpus, train_single);
+    RC_ASSERT(run.steps.size() == recipe.steps);
+    for (std::size_t s = 0; s < run.steps.size(); ++s) {
+      const std::string found =
+          outside(case_of(recipe, model, corpus, run, s), computed_in(run, s), ratios, s);
+      if (!found.empty()) RC_FAIL(found);
+    }
+    const std::string found = not_literal(recorded(recipe, model, corpus, kReference), run);
+    if (!found.empty()) RC_FAIL(found);
+  }));
+  print("one rank, random transformers", ratios);
+}
+
 /// A text whose letters depend on the ones before.
 Corpus patterned_corpus(std::size_t context) {
   std::string text;
@@ -148,8 +192,8 @@ Judgement judged_run(Recipe recipe, const std::function<Model(std::size_t)>& mod
     EXPECT_EQ(outside(case_of(recipe, model, corpus, run, s), computed_in(run, s), ratios, s), "");
   }
   const StepCase last = case_of(recipe, model, corpus, run, recipe.steps - 1);
-  const ComputedStep literal = literal_step(last, {portable_exp, portable_log});
-  for (const auto& [name, values] : literal.updated) {
+  const ComputedStep literal = literal_step(last, kModels);
+  for (const auto& [name, values] : literal.updated.values) {
     EXPECT_EQ(difference(recipe.steps, name, values, run.final_values.at(name)), "");
   }
   recipe.steps = 1;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <iostream>
 #include <limits>
+#include <numbers>
 #include <random>
 
 #include "model/mlp.h"
@@ -15,9 +16,13 @@
 namespace meshparity {
 
 MicroBatch StepCase::whole_batch() const {
-  return {.step = 0,
-          .slots = {0, batch.targets.size()},
-          .leaves = {.samples = recipe.batch_grain},
+  const std::size_t positions = positions_of(recipe);
+  return {.seed = recipe.seed,
+          .step = step,
+          .slots = {0, batch.targets.size() / positions},
+          .leaves = {.positions = positions,
+                     .samples = recipe.batch_grain,
+                     .parts = recipe.sequence_leaves},
           .tokens = batch.tokens,
           .targets = batch.targets};
 }
@@ -89,7 +94,7 @@ Model shared_linear_model(const Recipe& recipe, std::size_t vocabulary) {
 }
 
 StepCase drawn_case(const Recipe& recipe, const Model& model, double scale) {
-  StepCase drawn{recipe, model, {}, {}};
+  StepCase drawn{.recipe = recipe, .model = model};
   std::mt19937_64 random(recipe.seed);
   const auto steps = static_cast<std::int64_t>(scale * 0x1p16);
   std::uniform_int_distribution<std::int64_t> value(-steps, steps);
@@ -99,8 +104,9 @@ StepCase drawn_case(const Recipe& recipe, const Model& model, double scale) {
     values.resize(spec.size());
     for (float& x : values) x = static_cast<float>(value(random)) * 0x1p-16F;
   }
-  drawn.batch.tokens.resize(recipe.batch * recipe.context);
-  drawn.batch.targets.resize(recipe.batch);
+  const std::size_t rows = recipe.batch * positions_of(recipe);
+  drawn.batch.tokens.resize(recipe.model == ModelKind::mlp ? rows * recipe.context : rows);
+  drawn.batch.targets.resize(rows);
   for (Token& t : drawn.batch.tokens) t = token(random);
   for (Token& t : drawn.batch.targets) t = token(random);
   return drawn;
@@ -122,7 +128,7 @@ Recipe random_recipe(std::size_t largest) {
   recipe.feature_grain = size();
   recipe.vocab_grain = size();
   recipe.seed = *rc::gen::arbitrary<std::uint32_t>();
-  recipe.lr = *rc::gen::element(0.1F, 1.0F, 0.003F);
+  recipe.lr = *rc::gen::element(0.1, 1.0, 0.003);
   return recipe;
 }
 
@@ -190,16 +196,26 @@ OracleStep oracle_of(const StepCase& drawn, SumOrder order) {
 ComputedStep literal_step(const StepCase& drawn, const ElementaryFunctions& functions) {
   ComputedStep result{reference_step(drawn.model, drawn.values, drawn.whole_batch(), functions),
                       {}};
-  result.updated = reference_update(result.step, drawn.recipe.lr);
+  result.step.first_moments = drawn.first_moments;
+  result.step.second_moments = drawn.second_moments;
+  result.updated = reference_update(drawn.model, result.step, drawn.recipe, drawn.step);
   return result;
 }
 
-ElementaryFunctions library_functions() {
-  return {[](float x) { return static_cast<float>(std::exp(static_cast<double>(x))); },
-          [](float x) { return static_cast<float>(std::log(static_cast<double>(x))); }};
-}
-
 namespace {
+
+/// x / (1 + e^(-2u)) and its derivative, in binary64.
+double gelu_of(double x) {
+  const double u = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
+  return x / (1 + std::exp(-2 * u));
+}
+double gelu_slope_of(double x) {
+  const double root = std::sqrt(2 / std::numbers::pi);
+  const double u = root * (x + 0.044715 * x * x * x);
+  const double power = std::exp(-2 * std::abs(u));
+  const double bend = 2 * root * x * (1 + 3 * 0.044715 * x * x);
+  return ((u < 0 ? power : 1) + power / (1 + power) * bend) / (1 + power);
+}
 
 float carelessly_rounded(double value, float argument) {
   const auto nearest = static_cast<float>(value);
@@ -209,19 +225,30 @@ float carelessly_rounded(double value, float argument) {
   return std::nextafter(nearest, up ? INFINITY : -INFINITY);
 }
 
+using Rounding = float (*)(double, float);
+
+ElementaryFunctions functions_rounded(Rounding rounded) {
+  const auto rounds = [rounded](double (*function)(double)) {
+    return [=](float x) { return rounded(function(static_cast<double>(x)), x); };
+  };
+  return {rounds([](double x) { return std::exp(x); }),
+          rounds([](double x) { return std::log(x); }), rounds(gelu_of), rounds(gelu_slope_of)};
+}
+
 }  // namespace
 
-ElementaryFunctions careless_functions() {
-  return {[](float x) { return carelessly_rounded(std::exp(static_cast<double>(x)), x); },
-          [](float x) { return carelessly_rounded(std::log(static_cast<double>(x)), x); }};
+ElementaryFunctions library_functions() {
+  return functions_rounded([](double value, float) { return static_cast<float>(value); });
 }
+
+ElementaryFunctions careless_functions() { return functions_rounded(carelessly_rounded); }
 
 std::string outside(const StepCase& drawn, const ComputedStep& actual, Judgement& worst,
                     std::size_t step, SumOrder order) {
   const MicroBatch batch = drawn.whole_batch();
   const StepUnderTest test{drawn.model, batch, actual.step, step, order};
   Judgement judgement = judge_end_to_end(test);
-  judgement.add(judge_update(test, actual.updated, drawn.recipe.lr));
+  judgement.add(judge_update(test, actual.updated, drawn.recipe));
   if (!actual.step.boundary_values.empty()) judgement.add(judge_blocks(test));
   worst.add(judgement);
   return judgement.first_difference.value_or("");

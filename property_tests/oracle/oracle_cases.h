@@ -17,8 +17,11 @@ namespace meshparity {
 struct StepCase {
   Recipe recipe;
   Model model;
-  FloatTensors values;
-  Batch batch;
+  FloatTensors values{};
+  Batch batch{};
+  std::size_t step = 0;
+  FloatTensors first_moments{};  ///< before it; missing ones are zeros
+  FloatTensors second_moments{};
 
   /// The whole batch, which must stay where it is meanwhile.
   MicroBatch whole_batch() const;
@@ -27,7 +30,7 @@ struct StepCase {
 /// A step as some program computed it.
 struct ComputedStep {
   Recording::Step step;
-  FloatTensors updated;
+  TrainedState updated;
 };
 
 /// embedding -> `depth` residual blocks, recipe.hidden features each -> linear -> logits. If

@@ -97,7 +97,7 @@ TEST(Bound, HoldsForTheCanonicalOrder) {
       const ComputedStep actual = literal_step(drawn, careless_functions());
       const std::string difference = outside(drawn, actual, ratios, step);
       if (!difference.empty()) RC_FAIL(difference);
-      drawn.values = actual.updated;
+      drawn.values = actual.updated.values;
     }
   }));
   print("canonical order", ratios);
@@ -175,7 +175,8 @@ NaiveStep naive_step(const Recipe& recipe, const Lists& parameters, const Batch&
   step.updated = parameters;
   for (std::size_t p = 0; p < parameters.size(); ++p) {
     for (std::size_t i = 0; i < parameters[p].size(); ++i) {
-      step.updated[p][i] = std::fma(-recipe.lr, step.gradients[p][i], parameters[p][i]);
+      step.updated[p][i] =
+          std::fma(-static_cast<float>(recipe.lr), step.gradients[p][i], parameters[p][i]);
     }
   }
   return step;
@@ -193,7 +194,7 @@ ComputedStep naively_computed(const StepCase& drawn) {
   for (std::size_t p = 0; p < parameters.size(); ++p) {
     const std::string& name = drawn.model.parameters[p].name;
     result.step.gradients[name] = step.gradients[p];
-    result.updated[name] = step.updated[p];
+    result.updated.values[name] = step.updated[p];
   }
   return result;
 }
@@ -332,12 +333,13 @@ TEST_F(BoundTeeth, AMeanOfMeansOverUnevenParts) {
 TEST_F(BoundTeeth, AnUpdateLostOrUphill) {
   for (const ParameterSpec& spec : drawn_.model.parameters) {
     ComputedStep lost = right_;
-    lost.updated.at(spec.name) = drawn_.values.at(spec.name);
+    lost.updated.values.at(spec.name) = drawn_.values.at(spec.name);
     EXPECT_NE(judged(lost).find("step 0, param/" + spec.name), std::string::npos);
     ComputedStep uphill = right_;
     for (std::size_t i = 0; i < spec.size(); ++i) {
-      uphill.updated.at(spec.name)[i] = drawn_.values.at(spec.name)[i] +
-                                        drawn_.recipe.lr * right_.step.gradients.at(spec.name)[i];
+      uphill.updated.values.at(spec.name)[i] =
+          drawn_.values.at(spec.name)[i] +
+          static_cast<float>(drawn_.recipe.lr) * right_.step.gradients.at(spec.name)[i];
     }
     EXPECT_NE(judged(uphill).find("step 0, param/" + spec.name), std::string::npos);
   }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "golden/files/corpus_file.h"
 #include "model/statistics.h"
 #include "model/train_single.h"
 #include "oracle/compare.h"
@@ -116,7 +117,7 @@ void train_watched(Comm& world, const ParityCase& c, const Question& question,
 
 Question::Question(const ParityCase& c, std::optional<Model> its_model)
     : recipe(c.recipe),
-      corpus(c.corpus, c.recipe.context),
+      corpus(corpus_of(recipe, c.corpus)),
       model(its_model ? *std::move(its_model) : model_of(recipe, corpus.vocabulary())) {
   Recorder recorder(expected);
   const InitialParameters initial(recipe.seed);

@@ -55,8 +55,31 @@ std::string draw_corpus() {
   return text.find_first_not_of('\n') == std::string::npos ? text + "a" : text;
 }
 
+/// Either optimizer, for either model: Adam hides constant factors of the gradient.
+void draw_optimizer(Recipe& recipe) {
+  recipe.steps = in(3, 4);
+  recipe.seed = in(0, 1U << 20);
+  recipe.lr = one_of<double>({0.125, 0.1, 0.7});
+  recipe.optimizer = in(0, 1) == 0 ? OptimizerKind::sgd : OptimizerKind::adamw;
+  recipe.beta2 = one_of<double>({0.999, 0.95});
+  recipe.weight_decay = one_of<double>({0, 0.1});
+  recipe.decay =
+      one_of<LrDecay>({LrDecay::constant, LrDecay::cosine, LrDecay::linear, LrDecay::wsd});
+  recipe.min_lr = one_of<double>({0, 0.01});
+  recipe.warmup = in(0, 2);
+  recipe.clip = one_of<double>({0, 0, 0.05, 1});
+}
+
 Recipe draw_mlp(std::size_t layers) {
   Recipe recipe;
+  // Half of them as the first contract had it: SGD with nothing about it.
+  if (in(0, 1) == 0) {
+    recipe.steps = in(3, 4);
+    recipe.seed = in(0, 1U << 20);
+    recipe.lr = one_of<double>({0.125, 0.1, 0.7});
+  } else {
+    draw_optimizer(recipe);
+  }
   recipe.layers = layers;
   recipe.context = in(1, 5);
   recipe.embedding = in(1, 5);
@@ -66,10 +89,29 @@ Recipe draw_mlp(std::size_t layers) {
   recipe.batch_grain = in(0, 2) == 0 ? 1 : in(1, recipe.batch + 2);
   recipe.feature_grain = in(0, 2) == 0 ? 1 : in(1, recipe.hidden + 2);
   recipe.vocab_grain = in(1, 20);
-  recipe.steps = in(3, 4);
-  recipe.seed = in(0, 1U << 20);
-  recipe.lr = one_of<float>({0.125F, 0.1F, 0.7F});
   recipe.init_scale = one_of<float>({1.0F, 3.0F, 8.0F});
+  return recipe;
+}
+
+Recipe draw_gpt2(std::size_t layers) {
+  Recipe recipe = default_recipe(ModelKind::gpt2);
+  draw_optimizer(recipe);
+  recipe.layers = layers;
+  recipe.form = in(0, 1) == 0 ? DataForm::text : DataForm::lines;
+  recipe.heads = in(1, 4);
+  recipe.channels = recipe.heads * in(1, 5);
+  recipe.positions = in(1, 9);
+  recipe.sequence = in(0, recipe.positions);
+  recipe.tied = in(0, 2) > 0;
+  recipe.dropout = one_of<double>({0, 0, 0.1, 0.5});
+  recipe.batch = in(1, 7);
+  recipe.sequence_leaves = one_of<std::size_t>({1, 1, 2, 4});
+  if (recipe.sequence_leaves == 1) recipe.batch_grain = in(1, recipe.batch + 1);
+  // 0 stands for the contract's own; beside it grains of 1 and such that do not divide.
+  recipe.feature_grain = in(0, 4 * recipe.channels + 1);
+  recipe.vocab_grain = in(0, 20);
+  recipe.channel_grain = in(0, 1) == 0 ? 0 : in(1, recipe.channels);
+  recipe.head_grain = in(1, recipe.heads);
   return recipe;
 }
 
@@ -89,11 +131,13 @@ SimOptions draw_world(std::size_t ranks) {
 
 }  // namespace
 
-rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks) {
+rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks,
+                                              std::optional<ModelKind> model) {
   return rc::gen::exec([=] {
     // Now and then deep enough for a pipeline of more than ten stages.
-    const std::size_t layers = in(1, 16) == 16 ? in(9, 12) : in(1, 5);
-    Recipe shape;
+    const bool is_mlp = model ? *model == ModelKind::mlp : in(0, 1) == 0;
+    const std::size_t layers = is_mlp ? (in(1, 16) == 16 ? in(9, 12) : in(1, 5)) : in(1, 3);
+    Recipe shape = default_recipe(is_mlp ? ModelKind::mlp : ModelKind::gpt2);
     shape.layers = layers;
     const std::size_t blocks = model_of(shape, 2).blocks.size();
     std::vector<ParityCase> cases;
@@ -103,8 +147,11 @@ rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t m
       c.how.mesh = draw_mesh(entry.strategy, blocks, max_ranks);
       c.how.reduction = reduction;
     }
-    const Recipe recipe = draw_mlp(layers);
-    const std::string corpus = draw_corpus();
+    const Recipe recipe = is_mlp ? draw_mlp(layers) : draw_gpt2(layers);
+    std::string corpus = draw_corpus();
+    // A stream of bytes holds at least one window, in the part that is trained on.
+    const std::size_t shortest = recipe.form == DataForm::text ? 2 * positions_of(recipe) + 4 : 0;
+    while (corpus.size() < shortest) corpus += corpus;
     for (ParityCase& c : cases) {
       c.recipe = recipe;
       c.corpus = corpus;

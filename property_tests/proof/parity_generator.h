@@ -3,6 +3,7 @@
 #include <rapidcheck.h>
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "property_tests/proof/parity_case.h"
@@ -11,6 +12,7 @@ namespace meshparity {
 
 /// A random recipe, and a random way for each strategy to train it on up to `max_ranks` ranks.
 /// Drawn so that shrinking reaches small meshes first, then small recipes.
-rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks);
+rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t max_ranks,
+                                              std::optional<ModelKind> model = std::nullopt);
 
 }  // namespace meshparity

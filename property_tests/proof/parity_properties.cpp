@@ -74,10 +74,11 @@ Sample rapidcheck_sample() {
   return {static_cast<std::size_t>(params.maxSuccess), params.seed};
 }
 
-bool holds_simulated(const Sample& sample, ParityTally& tally) {
+bool holds_simulated(const Sample& sample, ParityTally& tally, std::optional<ModelKind> model) {
   std::optional<Strategy> failed;  // from then on RapidCheck shrinks, and only this one is trained
   return holds("every strategy gives the bits of one rank on simulated meshes", sample, [&] {
-    const std::vector<ParityCase> cases = *parity_cases(Reduction::canonical, kSimulatedRanks);
+    const std::vector<ParityCase> cases =
+        *parity_cases(Reduction::canonical, kSimulatedRanks, model);
     const Question question(cases.front());
     for (const ParityCase& c : cases) {
       if (failed && c.strategy != *failed) continue;

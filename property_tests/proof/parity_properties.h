@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,9 @@ Sample rapidcheck_sample();
 
 /// Bits equal to one rank: each random recipe is trained on one rank once, then by every strategy
 /// on a random mesh in a simulated world. A failure is shrunk to a small mesh and printed. True if
-/// it holds.
-bool holds_simulated(const Sample& sample, ParityTally& tally);
+/// it holds. Of either model, or of one.
+bool holds_simulated(const Sample& sample, ParityTally& tally,
+                     std::optional<ModelKind> model = std::nullopt);
 
 /// With native reductions: each step's losses, gradients and updates within the derived bound
 /// around the oracle's, from the same parameters. True if it holds.

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "model/corpus.h"
+#include "golden/files/corpus_file.h"
+#include "model/gpt2.h"
 #include "model/model.h"
 #include "model/numerics/range.h"
 
@@ -47,13 +48,23 @@ std::size_t ParityTally::cases(const std::string& transport) const {
   return total;
 }
 
+namespace {
+
+/// Leaves of the sums over a layer's features.
+std::size_t feature_leaves_of(const Recipe& recipe) {
+  if (recipe.model == ModelKind::mlp) return leaf_count(recipe.hidden, recipe.feature_grain);
+  const std::size_t features = 4 * recipe.channels;
+  return leaf_count(features, grain_or_eighth(recipe.feature_grain, features));
+}
+
+}  // namespace
+
 void ParityTally::classify(const ParityCase& c) {
   const Recipe& r = c.recipe;
   const Mesh& mesh = c.how.mesh;
   const std::size_t data = mesh[Axis::dp] * mesh[Axis::fsdp];
   const std::size_t leaves = leaf_count(r.batch, r.batch_grain);
-  const std::size_t feature_leaves = leaf_count(r.hidden, r.feature_grain);
-  const std::size_t vocabulary = Corpus(c.corpus, r.context).vocabulary();
+  const std::size_t vocabulary = corpus_of(r, c.corpus).vocabulary();
   const auto tag = [&](bool applies, const std::string& what) {
     distribution_[what] += applies ? 1 : 0;
   };
@@ -69,11 +80,9 @@ void ParityTally::classify(const ParityCase& c) {
   tag(std::ranges::all_of(mesh.values, [](std::size_t size) { return size > 1; }),
       "all axes at once");
   tag(data > leaves, "a data rank without samples");
-  tag(mesh[Axis::tp] > feature_leaves, "a tp rank without features");
-  tag(mesh[Axis::fsdp] > vocabulary, "a rank with an empty shard of a bias");
+  tag(mesh[Axis::tp] > feature_leaves_of(r), "a tp rank without features");
   tag(r.batch % data != 0, "batch does not divide");
   tag(leaves % data != 0, "leaves of the batch do not divide");
-  tag(r.hidden % mesh[Axis::tp] != 0, "features do not divide");
   tag(vocabulary % mesh[Axis::tp] != 0, "vocabulary does not divide");
   tag(model_of(r, vocabulary).blocks.size() % mesh[Axis::pp] != 0, "blocks do not divide");
   tag(c.how.microbatches < mesh[Axis::pp], "fewer microbatches than stages");
@@ -88,14 +97,30 @@ void ParityTally::classify(const ParityCase& c) {
   tag(r.batch_grain == 1, "batch grain 1");
   tag(r.batch_grain >= r.batch, "batch grain of the whole batch");
   tag(r.feature_grain == 1, "feature grain 1");
-  tag(r.feature_grain >= r.hidden, "feature grain of the whole layer");
   tag(vocabulary == 2, "vocabulary of 2");
-  tag(r.context == 1, "context of 1");
+  tag(r.optimizer == OptimizerKind::adamw, "adamw");
+  tag(r.clip > 0, "clipped");
   tag(c.corpus.starts_with('\n') || c.corpus.find("\n\n") != std::string::npos, "empty lines");
   tag(std::count(c.corpus.begin(), c.corpus.end(), '\n') <= 1, "corpus of one line");
   tag(std::any_of(c.corpus.begin(), c.corpus.end(),
                   [](char byte) { return static_cast<unsigned char>(byte) > 127; }),
       "bytes above 127");
+  const bool is_mlp = r.model == ModelKind::mlp;
+  tag(is_mlp, "mlp");
+  tag(is_mlp && mesh[Axis::fsdp] > vocabulary, "mlp: a rank with an empty shard of a bias");
+  tag(is_mlp && r.hidden % mesh[Axis::tp] != 0, "mlp: features do not divide");
+  tag(is_mlp && r.feature_grain >= r.hidden, "mlp: feature grain of the whole layer");
+  tag(is_mlp && r.context == 1, "mlp: context of 1");
+  tag(!is_mlp, "gpt2");
+  tag(!is_mlp && r.tied, "gpt2: tied");
+  tag(!is_mlp && r.tied && mesh[Axis::pp] > 1, "gpt2: tied over stages");
+  tag(!is_mlp && r.dropout > 0, "gpt2: dropout");
+  tag(!is_mlp && r.form == DataForm::lines, "gpt2: documents");
+  tag(!is_mlp && r.sequence_leaves > 1, "gpt2: several leaves a sample");
+  tag(!is_mlp && positions_of(r) == 1, "gpt2: sequence of 1");
+  tag(!is_mlp && r.heads % mesh[Axis::tp] != 0, "gpt2: heads do not divide");
+  tag(!is_mlp && leaf_count(r.heads, r.head_grain) < mesh[Axis::tp],
+      "gpt2: a tp rank without heads");
 }
 
 nlohmann::ordered_json ParityTally::to_json() const {

@@ -1,6 +1,9 @@
 #include "parallel/transport/sim/collective.h"
 
 #include <algorithm>
+#include <limits>
+
+#include "parallel/transport/float_order.h"
 
 namespace meshparity::sim {
 namespace {
@@ -67,6 +70,8 @@ const char* name_of(Collective kind) {
       return "barrier";
     case Collective::all_reduce_integers:
       return "all_reduce_integers";
+    case Collective::all_reduce_maximum:
+      return "all_reduce_maximum";
     case Collective::native_all_reduce:
       return "native_all_reduce";
     case Collective::native_reduce_scatter:
@@ -91,6 +96,7 @@ std::string describe(const CollectiveCall& call, std::span<const std::size_t> me
       return operation + " sending " + list(call.counts) + " and expecting " +
              list(call.incoming_counts);
     case Collective::all_reduce_integers:
+    case Collective::all_reduce_maximum:
     case Collective::native_all_reduce:
       return operation + of_values;
     case Collective::split:
@@ -142,6 +148,8 @@ void CollectiveMover::move(std::span<const CollectiveCall> calls, std::uint64_t 
       return all_to_all(calls);
     case Collective::all_reduce_integers:
       return all_reduce_integers(calls);
+    case Collective::all_reduce_maximum:
+      return all_reduce_maximum(calls);
     case Collective::native_all_reduce:
       return native_all_reduce(calls, order_seed);
     case Collective::native_reduce_scatter:
@@ -176,6 +184,16 @@ void CollectiveMover::all_reduce_integers(std::span<const CollectiveCall> calls)
     std::uint64_t sum = 0;
     for (const CollectiveCall& call : calls) sum += call.integers[i];
     for (const CollectiveCall& call : calls) call.integers[i] = sum;
+  }
+}
+
+void CollectiveMover::all_reduce_maximum(std::span<const CollectiveCall> calls) {
+  for (std::size_t i = 0; i < calls[0].output.size(); ++i) {
+    std::int32_t largest = std::numeric_limits<std::int32_t>::min();
+    for (const CollectiveCall& call : calls) {
+      largest = std::max(largest, place_in_order(call.output[i]));
+    }
+    for (const CollectiveCall& call : calls) call.output[i] = float_at_place(largest);
   }
 }
 

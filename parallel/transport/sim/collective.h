@@ -21,6 +21,7 @@ enum class Collective {
   all_to_all,
   barrier,
   all_reduce_integers,
+  all_reduce_maximum,
   native_all_reduce,
   native_reduce_scatter,
   split
@@ -65,6 +66,7 @@ class CollectiveMover {
   void all_gather(std::span<const CollectiveCall> calls);
   void all_to_all(std::span<const CollectiveCall> calls);
   void all_reduce_integers(std::span<const CollectiveCall> calls);
+  void all_reduce_maximum(std::span<const CollectiveCall> calls);
   void native_all_reduce(std::span<const CollectiveCall> calls, std::uint64_t order_seed);
   void native_reduce_scatter(std::span<const CollectiveCall> calls, std::uint64_t order_seed);
   void draw_order(std::size_t ranks, std::uint64_t order_seed);

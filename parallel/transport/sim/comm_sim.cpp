@@ -84,6 +84,10 @@ class SimComm final : public Comm {
     collective({.kind = Collective::all_reduce_integers, .site = site, .integers = values});
   }
 
+  void do_all_reduce_maximum(std::span<float> values, CallSite site) override {
+    collective({.kind = Collective::all_reduce_maximum, .site = site, .output = values});
+  }
+
   void do_native_all_reduce(std::span<float> values, CallSite site) override {
     collective({.kind = Collective::native_all_reduce, .site = site, .output = values});
   }

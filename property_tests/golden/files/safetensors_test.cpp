@@ -1,19 +1,21 @@
 // The safetensors format: exact bytes, round trips, and every way in which a file can be damaged.
 #include "golden/files/safetensors.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 #include <sys/resource.h>
 
 #include <bit>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <functional>
 
 #include "golden/files/file_io.h"
-#include "golden/files/model_file.h"
+#include "golden/files/printable.h"
 #include "golden/jobs/temporary_folder.h"
 #include "model/error.h"
-#include "model/model.h"
 #include "property_tests/random_values.h"
 
 namespace meshparity {
@@ -157,8 +159,8 @@ TEST(Safetensors, EveryDamageIsNamed) {
       {"not an object", file_with("[1,2]   ", 0), "does not begin with '{'"},
       {"not JSON", file_with("{\"w\":}", 0), "not JSON"},
       {"repeated name", file_with(pair("0,4", "4,8").replace(2, 1, "b"), 8), "repeated"},
-      {"unknown dtype", file_with(entry(R"("dtype":"F16","shape":[4],"data_offsets":[0,8])"), 8),
-       "F16"},
+      {"unknown dtype", file_with(entry(R"("dtype":"F17","shape":[4],"data_offsets":[0,8])"), 8),
+       "F17"},
       {"no dtype", file_with(entry(R"("shape":[2],"data_offsets":[0,8])"), 8), "dtype"},
       {"no shape", file_with(entry(R"("dtype":"F32","data_offsets":[0,8])"), 8), "shape"},
       {"no offsets", file_with(entry(R"("dtype":"F32","shape":[2])"), 8), "data_offsets"},
@@ -171,7 +173,6 @@ TEST(Safetensors, EveryDamageIsNamed) {
       {"hole before the first", file_with(shaped("1", "4,8"), 8), "should begin at 0"},
       {"hole", file_with(pair("0,4", "8,12"), 12), "should begin at 4"},
       {"overlap", file_with(pair("0,4", "0,4"), 4), "should begin at 4"},
-      {"tensors out of order", file_with(pair("4,8", "0,4"), 8), "should begin at 0"},
       {"out of range", file_with(shaped("3", "0,12"), 8), "end at 12"},
       {"shape too small", file_with(shaped("1", "0,8"), 8), "(1)"},
       {"shape overflows", file_with(shaped("4294967296,4294967298", "0,8"), 8), "4294967298"},
@@ -246,98 +247,125 @@ TEST(Safetensors, ALinkIsFollowed) {
   EXPECT_EQ(read_file(folder.file("real"), "file"), "after");
 }
 
-/// A small model's parameters with values that are easy to tell apart.
-struct SmallModel {
-  SmallModel() : corpus("ab\nba\r\n\xff", 2) {
-    recipe.context = 2;
-    recipe.embedding = 3;
-    recipe.hidden = 4;
-    recipe.data = "some/where.txt";
-    specs = model_of(recipe, corpus.vocabulary()).parameters;
-    for (const ParameterSpec& spec : specs) {
-      std::vector<float>& whole = values.emplace_back();
-      for (std::size_t i = 0; i < spec.size(); ++i) whole.push_back(next += 1);
-    }
-  }
-
-  TensorFile file() const { return model_file(recipe, corpus, "00ff", specs, values); }
-
-  Recipe recipe;
-  Corpus corpus;
-  std::vector<ParameterSpec> specs;
-  std::vector<std::vector<float>> values;
-  float next = 0;
-};
-
-TEST(Safetensors, AModelComesBackWithRecipeAndVocabulary) {
-  const TemporaryFolder folder;
-  const SmallModel small;
-  save_safetensors(folder.file("m"), small.file());
-  const LoadedModel model(folder.file("m"));
-  ASSERT_TRUE(model.has_recipe());
-  Recipe expected = small.recipe;
-  expected.data.clear();
-  EXPECT_EQ(model.recipe(), expected);
-  EXPECT_EQ(model.corpus_sha256(), "00ff");
-  const Corpus vocabulary = model.vocabulary_corpus(2);
-  model.require_vocabulary(vocabulary);
-  model.require_vocabulary(small.corpus);
-  model.require_parameters(small.specs);
-  EXPECT_THROW(model.require_vocabulary(Corpus("abc", 2)), UsageError);
-  EXPECT_THROW(model.require_vocabulary(Corpus("ab", 2)), UsageError);
-
-  for (std::size_t p = 0; p < small.specs.size(); ++p) {
-    const Shard whole(small.specs[p]);
-    std::vector<float> values(whole.size());
-    model.fill(whole, values);
-    EXPECT_EQ(values, small.values[p]);
-  }
-  // A shard gets its own elements: column 1 of the embedding.
-  const Shard column(small.specs[0], {0, small.specs[0].rows}, {1, 2});
-  std::vector<float> values(column.size());
-  model.fill(column, values);
-  EXPECT_EQ(values, (std::vector<float>{2, 5, 8, 11}));
+TEST(Safetensors, KeysMayStandInAnyOrder) {
+  const TensorFile read = parse_safetensors(
+      file_with(R"({"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},)"
+                R"("__metadata__":{"k":"v"},"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},)"
+                R"("empty":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}})",
+                8),
+      "f");
+  ASSERT_EQ(read.tensors.size(), 3U);
+  EXPECT_EQ(read.tensors[0].name, "a");
+  EXPECT_EQ(read.tensors[1].name, "empty");
+  EXPECT_EQ(read.tensors[2].name, "b");
+  EXPECT_EQ(std::get<std::vector<std::int32_t>>(read.tensors[0].values)[0], 0x7f7f7f7f);
+  EXPECT_EQ(read.metadata.at("k"), "v");
 }
 
-TEST(Safetensors, AVocabularyOfACarriageReturnSurvives) {
-  const TemporaryFolder folder;
-  SmallModel small;
-  small.corpus = Corpus("\r\r\n", 2);
-  save_safetensors(folder.file("m"), small.file());
-  EXPECT_EQ(LoadedModel(folder.file("m")).vocabulary_corpus(2).byte_of(1), '\r');
+TEST(Safetensors, OtherTypesCanBeReadAndWrittenBack) {
+  for (const auto& [dtype, width] :
+       {std::pair("BF16", 2), std::pair("F16", 2), std::pair("I64", 8), std::pair("F64", 8),
+        std::pair("BOOL", 1), std::pair("U8", 1), std::pair("F8_E4M3", 1)}) {
+    const std::string bytes =
+        file_with(fmt::format(R"({{"w":{{"dtype":"{}","shape":[3],"data_offsets":[0,{}]}}}})",
+                              dtype, 3 * width),
+                  3 * static_cast<std::size_t>(width));
+    const TensorFile read = parse_safetensors(bytes, "f");
+    const auto& values = std::get<OtherValues>(read.tensors[0].values);
+    EXPECT_EQ(values.dtype, dtype);
+    EXPECT_EQ(values.size(), 3U);
+    const TensorFile again = parse_safetensors(safetensors_bytes(read), "f");
+    EXPECT_EQ(std::get<OtherValues>(again.tensors[0].values).bytes, values.bytes);
+  }
 }
 
-TEST(Safetensors, AModelOfAnotherShapeIsRefused) {
-  const TemporaryFolder folder;
-  const SmallModel small;
-  const auto complaint = [&](const TensorFile& file) -> std::string {
-    save_safetensors(folder.file("m"), file);
-    try {
-      LoadedModel(folder.file("m")).require_parameters(small.specs);
-    } catch (const UsageError& e) {
-      return e.what();
+TEST(Safetensors, DeepNestingIsRefused) {
+  for (const char* open : {"[", "{\"a\":"}) {
+    std::string nested = "{\"w\":";
+    for (int i = 0; i < 200000; ++i) nested += open;
+    EXPECT_NE(refusal(file_with(nested, 0)).find("nested"), std::string::npos);
+  }
+  const std::string shape = std::string(10, '[') + std::string(10, ']');
+  const std::string entry = R"({"w":{"dtype":"F32","data_offsets":[0,4],"shape":)" + shape + "}}";
+  EXPECT_NE(refusal(file_with(entry, 4)).find("is not a whole number"), std::string::npos);
+}
+
+double seconds_of(const std::function<void()>& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+TEST(Safetensors, ReadingTakesTimeInProportionToTheHeader) {
+  // Four times the tensors, metadata and members of an entry: about four times the work, where
+  // reading that is quadratic needs sixteen times.
+  const auto header = [](std::size_t count) {
+    std::string text = "{\"__metadata__\":{";
+    for (std::size_t i = 0; i < count; ++i) text += fmt::format("{}\"k{}\":\"\"", i ? "," : "", i);
+    text += "}";
+    for (std::size_t i = 0; i < count; ++i) {
+      text += fmt::format(R"(,"t{}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})", i);
     }
-    return "";
+    return file_with(text + "}", 0);
   };
-  EXPECT_EQ(complaint(small.file()), "");
-  TensorFile file = small.file();
-  file.tensors[1].shape = {4, 6};
-  EXPECT_NE(complaint(file).find("'hidden.0.weight' is (4, 6), the recipe needs (6, 4)"),
-            std::string::npos);
-  file = small.file();
-  file.tensors[1].values = std::vector<std::int32_t>(24);
-  EXPECT_NE(complaint(file).find("'hidden.0.weight' is not F32"), std::string::npos);
-  file = small.file();
-  file.tensors.pop_back();
-  EXPECT_NE(complaint(file).find("no tensor 'output.bias' (4)"), std::string::npos);
-  file = small.file();
-  file.tensors.push_back({"extra", {}, std::vector<float>{1}});
-  EXPECT_NE(complaint(file).find("'extra' ()"), std::string::npos);
-  for (const char* vocabulary : {"", "6", "6g", "6261", "6161", "0a61"}) {
-    file = small.file();
-    file.metadata["vocabulary"] = vocabulary;
-    EXPECT_NE(complaint(file).find("vocabulary"), std::string::npos) << vocabulary;
+  const std::string small = header(5000);
+  const std::string large = header(20000);
+  double ratio = 100;
+  for (int attempt = 0; attempt < 5 && ratio > 9; ++attempt) {
+    const double once = seconds_of([&] { parse_safetensors(small, "small"); });
+    ratio = seconds_of([&] { parse_safetensors(large, "large"); }) / once;
   }
+  EXPECT_LT(ratio, 9);
+  const std::string members = [] {
+    std::string text = "{\"w\":{\"m\":0";
+    for (int i = 0; i < 60000; ++i) text += fmt::format(",\"{}\":0", i);
+    return file_with(text + "}}", 0);
+  }();
+  EXPECT_LT(seconds_of([&] { EXPECT_NE(refusal(members), ""); }), 5);
+}
+
+TEST(Safetensors, ErrorsShowNamesInPrintableTextAndCut) {
+  const std::string evil =
+      refusal(file_with(R"({"\u001b]0;x\u0007\u009b":{"dtype":"F32","shape":[1]}})", 0));
+  EXPECT_NE(evil.find("\\x1b]0;x\\x07\\xc2\\x9b"), std::string::npos) << evil;
+  EXPECT_EQ(evil.find('\x1b'), std::string::npos);
+  const std::string name(900000, 'n');
+  const std::string number(900000, '1');
+  for (const std::string& header :
+       {R"({")" + name + R"(":1})", R"({"w":)" + number + "x}", "{\"" + name,
+        R"({"w":{"dtype":")" + name + R"("}})", R"({"__metadata__":{")" + name + R"(":1}})",
+        R"({"w":{"dtype":"F32","data_offsets":[0,0],"shape":[")" + name + R"("]}})",
+        R"({"w":1,"w":1,")" + name + R"(":1,")" + name + R"(":1})"}) {
+    EXPECT_LT(refusal(file_with(header, 0)).size(), 1000U) << header.substr(0, 20);
+    EXPECT_NE(refusal(file_with(header, 0)), "") << header.substr(0, 20);
+  }
+}
+
+RC_GTEST_PROP(Safetensors, HeadersOfAnyPiecesAreReadOrRefused, ()) {
+  std::string header = "{";
+  const std::size_t pieces = *random::from_to(0, 30);
+  for (std::size_t i = 0; i < pieces; ++i) {
+    header += *rc::gen::element<std::string>(
+        "{", "}", "[", "]", ",", ":", "\"w\"", "\"dtype\":\"F32\"", "\"shape\":[1]",
+        "\"data_offsets\":[0,4]", "\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}",
+        "18446744073709551615", "-1", "1e400", "null", "\"__metadata__\":{}", "\xff", "\\u0000");
+  }
+  const std::string bytes = file_with(header, 4);
+  try {
+    RC_ASSERT(!safetensors_bytes(parse_safetensors(bytes, "file")).empty());
+  } catch (const UsageError&) {
+  }
+}
+
+TEST(Printable, ShowsTextAndNothingElse) {
+  EXPECT_EQ(printable("h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"),
+            "h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
+  EXPECT_EQ(printable(std::string("a\0\n\x7f", 4)), "a\\x00\\x0a\\x7f");
+  EXPECT_EQ(printable("\xff\xc3"), "\\xff\\xc3");
+  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80") << "half a surrogate pair";
+  EXPECT_EQ(printable(std::string(500, 'a'), 10), "aaaaaaaaaa... (490 bytes more)");
+  EXPECT_EQ(printable_lines("a\x1b\nb\n"), "a\\x1b\nb\n");
+  EXPECT_EQ(printable_lines("aaaa\nb", 2), "aa... (2 bytes more)\nb");
 }
 
 }  // namespace

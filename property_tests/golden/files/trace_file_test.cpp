@@ -179,6 +179,8 @@ TEST(TraceFile, EveryDamageIsNamedWithItsLine) {
       {replaced(R"("end":3)", R"("end":2)"), "a.trace:5: it ends after 2 steps, the recipe has 3"},
       {replaced(R"("steps":3)", R"("steps":2)"), "step 2 is beyond"},
       {replaced(R"("steps":3)", R"("steps":4)"), "ends where step 3 should be"},
+      {replaced(R"("end":3,)", R"("end":3,"stopped":true,)"), "it stopped after 3 steps"},
+      {replaced(R"("end":3,)", R"("end":3,"stopped":false,)"), "'stopped' is not true"},
       {text_of(made_trace(2, 1)) + "{}\n", "a.trace:5: text follows"},
   };
   for (const Damage& damage : damages) {
@@ -196,7 +198,7 @@ TEST(TraceFile, TheFirstDifferenceIsNamed) {
     return difference(trace, other);
   };
   EXPECT_EQ(changed([](Trace& t) { t.header.contract = 2; }), "header, contract: 1 against 2");
-  EXPECT_EQ(changed([](Trace& t) { t.header.recipe.lr = 0.2F; }),
+  EXPECT_EQ(changed([](Trace& t) { t.header.recipe.lr = 0.2; }),
             "header, recipe.lr: 0.1 against 0.2");
   EXPECT_EQ(changed([](Trace& t) { t.header.native = true; }),
             "header, reduction: canonical against native");

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -60,8 +61,14 @@ Cut random_cut(const Mesh& mesh, const std::string& name) {
 /// A different number for every element of every tensor.
 float element(std::size_t parameter, std::size_t index, Gathered what) {
   const std::size_t code = 1000 * parameter + index;
-  return static_cast<float>(code) + (what == Gathered::gradients ? 0.5F : 0.0F);
+  return static_cast<float>(code) + 0.25F * static_cast<float>(what);
 }
+
+constexpr std::array kAll{Gathered::values, Gathered::gradients, Gathered::first_moments,
+                          Gathered::second_moments};
+/// For each of them, something.
+template <typename Thing>
+using OfEach = std::array<Thing, kAll.size()>;
 
 RC_GTEST_PROP(Gather, ShardsComeBackWhole, ()) {
   Mesh mesh;
@@ -78,46 +85,44 @@ RC_GTEST_PROP(Gather, ShardsComeBackWhole, ()) {
     specs.push_back(cuts.back().spec);
   }
 
-  std::vector<std::vector<std::vector<float>>> values(mesh.size());
-  std::vector<std::vector<std::vector<float>>> gradients(mesh.size());
+  std::vector<OfEach<std::vector<std::vector<float>>>> gathered(mesh.size());
   run_simulated({.ranks = mesh.size(), .seed = *random::any_seed()}, [&](Comm& world) {
     const MeshCoordinates at = coordinates_of(mesh, world.rank());
     std::vector<Shard> shards;
-    std::vector<std::vector<float>> my_values;
-    std::vector<std::vector<float>> my_gradients;
+    std::vector<OfEach<std::vector<float>>> mine;
     std::vector<bool> counted;
     for (std::size_t p = 0; p < cuts.size(); ++p) {
       if (cuts[p].stage != at[Axis::pp]) continue;
       const Shard& shard = shards.emplace_back(cuts[p].shard(at));
       counted.push_back(at[Axis::dp] == 0 && (cuts[p].row_blocks.size() > 1 || at[Axis::tp] == 0));
-      auto& value = my_values.emplace_back();
-      auto& gradient = my_gradients.emplace_back();
-      for (std::size_t i = 0; i < shard.size(); ++i) {
-        // Nobody may look at what a copy holds.
-        const float wrong = counted.back() ? 0.0F : 1e6F;
-        value.push_back(wrong + element(p, shard.global_index(i), Gathered::values));
-        gradient.push_back(wrong + element(p, shard.global_index(i), Gathered::gradients));
+      auto& parts = mine.emplace_back();
+      // Nobody may look at what a copy holds.
+      const float wrong = counted.back() ? 0.0F : 1e6F;
+      for (std::size_t w = 0; w < kAll.size(); ++w) {
+        for (std::size_t i = 0; i < shard.size(); ++i) {
+          parts[w].push_back(wrong + element(p, shard.global_index(i), kAll[w]));
+        }
       }
     }
     std::vector<ShardView> views;
     for (std::size_t i = 0; i < shards.size(); ++i) {
-      views.push_back({&shards[i], counted[i], my_values[i], my_gradients[i]});
+      const auto& [value, gradient, first, second] = mine[i];
+      views.push_back({&shards[i], counted[i], value, gradient, first, second});
     }
-    values[world.rank()] = gather_parameters(specs, views, Gathered::values, world);
-    gradients[world.rank()] = gather_parameters(specs, views, Gathered::gradients, world);
+    for (std::size_t w = 0; w < kAll.size(); ++w) {
+      gathered[world.rank()][w] = gather_parameters(specs, views, kAll[w], world);
+    }
   });
 
-  for (std::size_t rank = 1; rank < mesh.size(); ++rank) {
-    RC_ASSERT(values[rank].empty());
-    RC_ASSERT(gradients[rank].empty());
-  }
-  RC_ASSERT(values[0].size() == specs.size());
-  for (std::size_t p = 0; p < specs.size(); ++p) {
-    RC_ASSERT(values[0][p].size() == specs[p].size());
-    RC_ASSERT(gradients[0][p].size() == specs[p].size());
-    for (std::size_t i = 0; i < specs[p].size(); ++i) {
-      RC_ASSERT(values[0][p][i] == element(p, i, Gathered::values));
-      RC_ASSERT(gradients[0][p][i] == element(p, i, Gathered::gradients));
+  for (std::size_t w = 0; w < kAll.size(); ++w) {
+    for (std::size_t rank = 1; rank < mesh.size(); ++rank) RC_ASSERT(gathered[rank][w].empty());
+    const std::vector<std::vector<float>>& whole = gathered[0][w];
+    RC_ASSERT(whole.size() == specs.size());
+    for (std::size_t p = 0; p < specs.size(); ++p) {
+      RC_ASSERT(whole[p].size() == specs[p].size());
+      for (std::size_t i = 0; i < specs[p].size(); ++i) {
+        RC_ASSERT(whole[p][i] == element(p, i, kAll[w]));
+      }
     }
   }
 }

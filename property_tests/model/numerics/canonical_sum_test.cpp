@@ -304,5 +304,60 @@ TEST(CanonicalSum, RefusesMoreThanItsBuffersHold) {
   EXPECT_THROW(sum.next(), std::logic_error);
 }
 
+/// Pushes what `how` says of each run, with made-up values.
+void push_runs(PartialSum& sum, const std::vector<Range>& runs, Pushed how) {
+  for (Range run : runs) {
+    while (!run.empty()) {
+      const std::size_t size = how == Pushed::by_leaf ? 1 : first_node_of(run, sum.leaves()).size();
+      sum.next_zeroed();
+      sum.push(size);
+      run.begin += size;
+    }
+  }
+}
+
+RC_GTEST_PROP(CanonicalSum, HoldsTheNodesThatItsRoomIsForAndNotOneMore, ()) {
+  const std::size_t leaves = *from_to(1, 70);
+  const Range covered = random::random_run(leaves);
+  const std::vector<Range> runs = random::random_split(covered, *from_to(1, 6));
+  const Pushed how = *rc::gen::element(Pushed::by_leaf, Pushed::by_node);
+  const std::size_t nodes = most_nodes(runs, leaves, how);
+  RC_CLASSIFY(nodes > 3, "more than three nodes");
+  const std::size_t width = kCacheLine / sizeof(float);
+  PartialSum sum(leaves, SumRoom(nodes, width));
+  sum.start(covered);
+  push_runs(sum, runs, how);
+  RC_ASSERT(std::ranges::equal(sum.nodes(), nodes_of(covered, leaves)));
+  if (nodes < 2) return;
+  PartialSum smaller(leaves, SumRoom(nodes - 1, width));
+  smaller.start(covered);
+  RC_ASSERT_THROWS_AS(push_runs(smaller, runs, how), std::logic_error);
+}
+
+TEST(CanonicalSum, ABatchThatIsPushedWholeTakesOneBuffer) {
+  const std::vector<Range> whole = {{0, 37}};
+  EXPECT_EQ(most_nodes(whole, 37, Pushed::by_node), 1U);
+  EXPECT_EQ(most_nodes(whole, 37, Pushed::by_leaf), 6U);
+  const std::vector<Range> halves = {{0, 32}, {32, 64}};
+  EXPECT_EQ(most_nodes(halves, 64, Pushed::by_node), 2U);
+  const std::vector<Range> nothing = {{3, 3}};
+  EXPECT_EQ(most_nodes(nothing, 8, Pushed::by_node), 0U);
+}
+
+TEST(CanonicalSum, ANarrowSumHoldsMoreNodesInTheSameRoom) {
+  const SumRoom room = SumRoom(1, 1000) | SumRoom(3, 10);
+  EXPECT_EQ(room.width, 1000U);
+  PartialSum sum(8, room);
+  sum.start({0, 8}, 1000);
+  sum.next();
+  sum.push();
+  EXPECT_THROW(sum.next(), std::logic_error);
+  EXPECT_THROW(sum.push(), std::logic_error);  // whoever did not ask for the buffer
+  sum.start({0, 8}, 10);
+  push_runs(sum, {{0, 8}}, Pushed::by_leaf);
+  EXPECT_EQ(sum.nodes().size(), 1U);
+  EXPECT_THROW(sum.start({0, 8}, 1001), std::logic_error);
+}
+
 }  // namespace
 }  // namespace meshparity

@@ -1,9 +1,12 @@
-// Tries the model's exp, log, tanh and erf on every float. Exits 1 if an error is above its
-// constant in math.h, if a larger argument has a smaller result, if an odd function is not odd to
-// the last bit, or if the vectorised loop and the scalar call differ in a bit.
+// Tries the model's exp, log, tanh, erf, GELU and its derivative on every float, and the normal
+// quantile on every number that initial values are made of. Exits 1 if an error is above its
+// constant in functions.h, if a larger argument of a monotone function has a smaller result, if an
+// odd function is not odd to the last bit, or if the vectorised loop and the scalar call differ in
+// a bit.
 //
 // The C library's binary64 functions judge: they are right to about one unit of binary64, which is
-// 2^-29 of the unit that errors are measured in.
+// 2^-29 of the unit that errors are measured in. (Where GELU's derivative crosses zero, and for the
+// quantile, they are those of `long double`.)
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -22,7 +25,7 @@
 #include "property_tests/model/numerics/ulp_error.h"
 
 // Loop and scalar calls are compiled for CPUs with a fused multiply-add. Without, each is a call of
-// the C library's, which takes ten times as long: the functions of math.cpp are tried on a sample.
+// the C library's, ten times as long: the functions of functions.cpp are tried on a sample.
 #ifdef __x86_64__
 #define MESHPARITY_TARGET(features) [[gnu::target(features)]]
 #else
@@ -42,6 +45,7 @@ struct Exp {
   static constexpr const char* name = "exp";
   static constexpr double bound = exp_max_ulp;
   static constexpr bool odd = false;
+  static constexpr bool monotone = true;
   [[gnu::always_inline]] static float inlined(float x) { return portable_exp_inline(x); }
   static float called(float x) { return portable_exp(x); }
   /// The C library is slow where it reports overflow and underflow.
@@ -55,6 +59,7 @@ struct Log {
   static constexpr const char* name = "log";
   static constexpr double bound = log_max_ulp;
   static constexpr bool odd = false;
+  static constexpr bool monotone = true;
   [[gnu::always_inline]] static float inlined(float x) { return portable_log_inline(x); }
   static float called(float x) { return portable_log(x); }
   static double exact(double x) {
@@ -66,6 +71,7 @@ struct Tanh {
   static constexpr const char* name = "tanh";
   static constexpr double bound = tanh_max_ulp;
   static constexpr bool odd = true;
+  static constexpr bool monotone = true;
   [[gnu::always_inline]] static float inlined(float x) { return portable_tanh_inline(x); }
   static float called(float x) { return portable_tanh(x); }
   static double exact(double x) { return std::tanh(x); }
@@ -75,9 +81,55 @@ struct Erf {
   static constexpr const char* name = "erf";
   static constexpr double bound = erf_max_ulp;
   static constexpr bool odd = true;
+  static constexpr bool monotone = true;
   [[gnu::always_inline]] static float inlined(float x) { return portable_erf_inline(x); }
   static float called(float x) { return portable_erf(x); }
   static double exact(double x) { return std::erf(x); }
+};
+
+/// x / (1 + e^(-2u)), and its derivative.
+template <typename Real>
+struct ExactGelu {
+  static constexpr Real kSqrt2OverPi = static_cast<Real>(0.797884560802865355879892119868763737L);
+
+  explicit ExactGelu(Real given) : x(given) {
+    s = 1 / (1 + std::exp(-2 * kSqrt2OverPi * x * (1 + kCubic * x * x)));
+  }
+  Real derivative() const {
+    return s + x * s * (1 - s) * 2 * kSqrt2OverPi * (1 + 3 * kCubic * x * x);
+  }
+  static constexpr Real kCubic = static_cast<Real>(0.044715L);
+  Real x;
+  Real s;
+};
+
+struct Gelu {
+  static constexpr const char* name = "gelu";
+  static constexpr double bound = gelu_max_ulp;
+  static constexpr bool odd = false;
+  static constexpr bool monotone = false;
+  [[gnu::always_inline]] static float inlined(float x) { return portable_gelu_inline(x); }
+  static float called(float x) { return portable_gelu(x); }
+  static double exact(double x) {
+    if (x < -20) return -0.0;
+    return x > 20 ? x : x * ExactGelu<double>(x).s;
+  }
+};
+
+struct GeluDerivative {
+  static constexpr const char* name = "gelu'";
+  static constexpr double bound = gelu_derivative_max_ulp;
+  static constexpr bool odd = false;
+  static constexpr bool monotone = false;
+  [[gnu::always_inline]] static float inlined(float x) {
+    return portable_gelu_derivative_inline(x);
+  }
+  static float called(float x) { return portable_gelu_derivative(x); }
+  static double exact(double x) {
+    if (std::abs(x) > 20) return x < 0 ? -0.0 : 1.0;
+    if (x < -0.75 && x > -0.754) return static_cast<double>(ExactGelu<long double>(x).derivative());
+    return ExactGelu<double>(x).derivative();
+  }
 };
 
 template <typename Function>
@@ -200,7 +252,8 @@ void examine(const Implementation<Function>& function, std::uint64_t first, floa
     break;
   }
   for (std::size_t i = 0; i < kBlock; ++i) {
-    if (results[i] < before && found.falls.empty()) found.falls.push_back(x[i]);
+    if (Function::monotone && results[i] < before && found.falls.empty())
+      found.falls.push_back(x[i]);
     before = results[i];
     const double error = ulp_error(results[i], Function::exact(static_cast<double>(x[i])));
     if (error > found.worst_ulp) {
@@ -248,9 +301,10 @@ bool prove(nlohmann::ordered_json& rows) {
   const bool ok = found.worst_ulp <= Function::bound && found.falls.empty() &&
                   found.not_odd.empty() && found.loop_differs.empty();
   const std::string odd = Function::odd ? verdict(found.not_odd) : "-";
+  const std::string monotone = Function::monotone ? verdict(found.falls) : "-";
   std::printf("%-8s  %10llu  %9.6f  %8.4f  %15a  %-8s  %-4s  %-14s  %s\n", Function::name,
               static_cast<unsigned long long>(found.inputs), found.worst_ulp, Function::bound,
-              static_cast<double>(found.worst_at), verdict(found.falls).c_str(), odd.c_str(),
+              static_cast<double>(found.worst_at), monotone.c_str(), odd.c_str(),
               verdict(found.loop_differs).c_str(), ok ? "yes" : "NO");
   std::fflush(stdout);
   rows.push_back({{"name", Function::name},
@@ -258,9 +312,45 @@ bool prove(nlohmann::ordered_json& rows) {
                   {"worst_ulp", found.worst_ulp},
                   {"bound_ulp", Function::bound},
                   {"worst_at", static_cast<double>(found.worst_at)},
-                  {"monotone", found.falls.empty()},
+                  {"monotone", Function::monotone && found.falls.empty()},
                   {"odd", Function::odd && found.not_odd.empty()},
                   {"loop_equals_call", found.loop_differs.empty()},
+                  {"proven", ok}});
+  return ok;
+}
+
+/// normal_quantile of the middles of all 2^24 intervals that a random number may fall into.
+bool prove_quantile(nlohmann::ordered_json& rows) {
+  constexpr std::uint64_t kMiddles = std::uint64_t{1} << 24;
+  double worst = 0;
+  double worst_at = 0;
+  bool falls = false;
+  bool odd = true;
+  double before = normal_quantile(0x1p-26);
+  for (std::uint64_t i = 0; i < kMiddles; ++i) {
+    const double u = (static_cast<double>(i) + 0.5) * 0x1p-24;
+    const double z = normal_quantile(u);
+    falls = falls || z <= before;
+    odd = odd && normal_quantile(1.0 - u) == -z;
+    before = z;
+    const long double wide = z;
+    const long double below = std::erfc(-wide * 0.707106781186547524400844362104849039L) / 2;
+    const long double density =
+        std::exp(-wide * wide / 2) * 0.398942280401432677939946059934381868L;
+    const auto error = static_cast<double>(std::abs((below - u) / (density * wide)));
+    if (error > worst) worst_at = u;
+    worst = std::max(worst, error);
+  }
+  const bool ok = worst <= normal_quantile_max_error && !falls && odd;
+  std::printf("quantile: %llu inputs, relative error %.3g (limit %.3g) at %a, %s, %s, proven: %s\n",
+              static_cast<unsigned long long>(kMiddles), worst, normal_quantile_max_error, worst_at,
+              falls ? "NOT MONOTONE" : "monotone", odd ? "odd" : "NOT ODD", ok ? "yes" : "NO");
+  rows.push_back({{"name", "normal quantile"},
+                  {"inputs", kMiddles},
+                  {"worst_relative", worst},
+                  {"bound_relative", normal_quantile_max_error},
+                  {"monotone", !falls},
+                  {"odd", odd},
                   {"proven", ok}});
   return ok;
 }
@@ -277,6 +367,9 @@ int every_float(const std::string& json_path) {
   ok = prove<Log>(rows) && ok;
   ok = prove<Tanh>(rows) && ok;
   ok = prove<Erf>(rows) && ok;
+  ok = prove<Gelu>(rows) && ok;
+  ok = prove<GeluDerivative>(rows) && ok;
+  ok = prove_quantile(rows) && ok;
   if (!json_path.empty()) {
     std::ofstream file(json_path);
     file << json.dump(2) << "\n";

@@ -190,5 +190,68 @@ TEST(Math, TanhAndErfKnownAnswers) {
   }
 }
 
+TEST(Math, GeluAtTheEdges) {
+  EXPECT_TRUE(same_float(portable_gelu(0.0F), 0.0F));
+  EXPECT_TRUE(same_float(portable_gelu(-0.0F), -0.0F));
+  EXPECT_EQ(portable_gelu(0x1p-148F), 0x1p-149F);
+  EXPECT_EQ(portable_gelu(kInfinity), kInfinity);
+  EXPECT_TRUE(same_float(portable_gelu(-kInfinity), -0.0F));
+  EXPECT_TRUE(std::isnan(portable_gelu(kNan)));
+  EXPECT_EQ(portable_gelu(std::numeric_limits<float>::max()), std::numeric_limits<float>::max());
+  EXPECT_TRUE(same_float(portable_gelu(std::numeric_limits<float>::lowest()), -0.0F));
+  EXPECT_EQ(portable_gelu_derivative(0.0F), 0.5F);
+  EXPECT_EQ(portable_gelu_derivative(kInfinity), 1.0F);
+  EXPECT_TRUE(same_float(portable_gelu_derivative(-kInfinity), -0.0F));
+  EXPECT_TRUE(std::isnan(portable_gelu_derivative(kNan)));
+  EXPECT_EQ(portable_gelu_derivative(std::numeric_limits<float>::max()), 1.0F);
+  EXPECT_TRUE(same_float(portable_gelu_derivative(std::numeric_limits<float>::lowest()), -0.0F));
+}
+
+TEST(Math, GeluAgainstTheHyperbolicTangent) {
+  // x / 2 (1 + tanh u), in `long double` so that 1 + tanh u keeps enough digits.
+  constexpr long double kSqrt2OverPi = 0.797884560802865355879892119868763737L;
+  for (float x = -4.0F; x <= 8.0F; x += 0x1.234p-12F) {
+    const long double wide = x;
+    const long double u = kSqrt2OverPi * (wide + 0.044715L * wide * wide * wide);
+    const long double tanh = std::tanh(u);
+    const long double slope = kSqrt2OverPi * (1 + 3 * 0.044715L * wide * wide);
+    const auto value = static_cast<double>(wide / 2 * (1 + tanh));
+    const auto derivative =
+        static_cast<double>((1 + tanh) / 2 + wide / 2 * (1 - tanh * tanh) * slope);
+    ASSERT_LE(ulp_error(portable_gelu(x), value), gelu_max_ulp) << x;
+    ASSERT_LE(ulp_error(portable_gelu_derivative(x), derivative), gelu_derivative_max_ulp) << x;
+  }
+}
+
+TEST(Math, CosineOfMultiplesOfPi) {
+  EXPECT_EQ(portable_cos_pi(0.0), 1.0);
+  EXPECT_EQ(portable_cos_pi(0.5), 0.0);
+  EXPECT_EQ(portable_cos_pi(1.0), -1.0);
+  constexpr long double kPi = 3.14159265358979323846264338327950288L;
+  for (int i = 0; i <= 100000; ++i) {
+    const double q = i / 100000.0;
+    const long double exact = std::cos(kPi * static_cast<long double>(q));
+    ASSERT_LE(std::abs(static_cast<long double>(portable_cos_pi(q)) - exact), 0x1p-52L) << q;
+  }
+}
+
+TEST(Math, NormalQuantile) {
+  EXPECT_EQ(normal_quantile(0.5), 0.0);
+  EXPECT_NEAR(normal_quantile(0.975), 1.959963984540054235524594, 1e-14);
+  double before = normal_quantile(0x1p-25);
+  for (std::uint32_t i = 0; i < 1U << 24; i += 997) {
+    const double u = (i + 0.5) * 0x1p-24;
+    const double z = normal_quantile(u);
+    ASSERT_GE(z, before) << u;
+    ASSERT_EQ(normal_quantile(1.0 - u), -z) << u;
+    const long double wide = z;
+    const long double below = std::erfc(-wide * 0.707106781186547524400844362104849039L) / 2;
+    const long double density =
+        std::exp(-wide * wide / 2) * 0.398942280401432677939946059934381868L;
+    ASSERT_LE(std::abs((below - u) / (density * wide)), normal_quantile_max_error) << u;
+    before = z;
+  }
+}
+
 }  // namespace
 }  // namespace meshparity

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "model/numerics/functions.h"
-#include "model/numerics/isa.h"
 #include "oracle/canonical_reference.h"
 #include "oracle/compare.h"
+#include "property_tests/model/numerics/any_isa.h"
 #include "property_tests/random_values.h"
 
 namespace meshparity {
@@ -27,26 +27,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 float at(const MatrixView& m, std::size_t row, std::size_t column) {
   return m.data[row * m.row_stride + column * m.column_stride];
-}
-
-/// For a while, the kernels of any instruction set that this processor has.
-class AnyIsa {
- public:
-  AnyIsa() {
-    const Isa isa = *rc::gen::elementOf(available_isas());
-    RC_TAG(name_of(isa));
-    use_isa(isa);
-  }
-  ~AnyIsa() { use_isa(before_); }
-  AnyIsa(const AnyIsa&) = delete;
-  AnyIsa& operator=(const AnyIsa&) = delete;
-
- private:
-  Isa before_ = isa_in_use();
-};
-
-void require_same(float actual, float expected) {
-  if (!same_float(actual, expected)) RC_ASSERT(actual == expected);
 }
 
 /// A rows x columns window into a larger matrix of random values.
@@ -129,8 +109,10 @@ RC_GTEST_PROP(Kernels, ProductHasTheBitsOfTheDefinition, ()) {
 
 RC_GTEST_PROP(Kernels, LargeProductsHaveTheBitsOfTheDefinition, ()) {
   const AnyIsa isa;
-  // Large enough for operands to be packed, and for tails of every kind.
-  const std::size_t rows = *from_to(60, 150);
+  // Large enough for operands to be packed, now and then in blocks of rows, and for tails of every
+  // kind.
+  const std::size_t rows =
+      *rc::gen::weightedOneOf<std::size_t>({{9, from_to(60, 150)}, {1, from_to(480, 900)}});
   const std::size_t columns = *from_to(60, 150);
   const std::size_t terms = *from_to(200, 600);
   const std::size_t grain = *rc::gen::oneOf(from_to(1, 100), from_to(terms, terms + 1));
@@ -379,7 +361,7 @@ RC_GTEST_PROP(Kernels, UpdateIsOneFusedMultiplyAdd, ()) {
   const std::vector<float> gradient = floats(size, kind);
   const float lr = *random::finite_float();
   std::vector<float> values = before;
-  sgd_update(gradient, lr, values);
+  sgd_update(gradient, 1.0F, lr, values);
   for (std::size_t i = 0; i < size; ++i) {
     require_same(values[i], std::fma(-lr, gradient[i], before[i]));
   }
@@ -389,7 +371,7 @@ TEST(Kernels, UpdateRoundsOnce) {
   const float lr = 1 + 0x1p-12F;
   const std::vector<float> gradient{1 + 0x1p-12F};
   std::vector<float> values{1 + 0x1p-11F};  // lr * gradient = 1 + 2^-11 + 2^-24, a tie
-  sgd_update(gradient, lr, values);
+  sgd_update(gradient, 1.0F, lr, values);
   EXPECT_EQ(values[0], -0x1p-24F);  // 0 if the product were rounded first
 }
 

@@ -55,6 +55,7 @@ TEST(CommSim, OperationsTakeNoMemoryAfterTheFirstRound) {
         world.all_to_all(all, counts, more, counts);
         world.barrier();
         world.all_reduce_integers(integers);
+        world.all_reduce_maximum(all);
         world.native_all_reduce(all);
         world.native_reduce_scatter(all, mine, counts);
       };

@@ -1,7 +1,11 @@
 #include "property_tests/parallel/transport/comm_test_common.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <span>
@@ -32,6 +36,7 @@ class OperationChecks {
     all_to_all();
     comm_.barrier();
     all_reduce_integers();
+    all_reduce_maximum();
     native_all_reduce();
     native_reduce_scatter();
   }
@@ -149,6 +154,33 @@ class OperationChecks {
     comm_.all_reduce_integers(data);
     equal("all_reduce_integers", data,
           std::vector<std::uint64_t>(count, std::uint64_t{0} - n - n * (n - 1) / 2));
+  }
+
+  /// Of n neighbours in a list of floats in ascending order: the last one. Rank `first` has the
+  /// first of them.
+  void all_reduce_maximum() {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    constexpr float kTiny = std::numeric_limits<float>::denorm_min();
+    std::vector<float> ascending = {
+        -kInfinity, -2.0F, -1.0F, -kTiny,    -0.0F,
+        0.0F,       kTiny, 1.0F,  kInfinity, std::numeric_limits<float>::quiet_NaN()};
+    const std::size_t n = comm_.size();
+    const std::size_t first = draw(n);
+    const std::size_t place = (comm_.rank() + n - first) % n;
+    std::vector<float> data(draw(2) * ascending.size());
+    std::vector<float> expected(data.size());
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      data[i] = ascending[std::min(i + place, ascending.size() - 1)];
+      if (draw(2) == 0 && std::isnan(data[i])) data[i] = -data[i];  // the sign says nothing
+      expected[i] = ascending[std::min(i + n - 1, ascending.size() - 1)];
+    }
+    comm_.all_reduce_maximum(data);
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      const bool same = std::isnan(expected[i]) ? std::isnan(data[i])
+                                                : std::bit_cast<std::uint32_t>(data[i]) ==
+                                                      std::bit_cast<std::uint32_t>(expected[i]);
+      if (!same) fail("all_reduce_maximum: element " + std::to_string(i) + " is wrong");
+    }
   }
 
   void native_all_reduce() {

@@ -246,6 +246,10 @@ TEST(CommSim, MismatchOfRootsAndSizes) {
                      [&](Comm& world) {
                        world.native_all_reduce({values.data(), 1 + world.rank()});
                      });
+  expect_sim_failure(Kind::mismatch, {"disagree on the size", "all_reduce_maximum of 1 value "}, 2,
+                     [&](Comm& world) {
+                       world.all_reduce_maximum({values.data(), 1 + world.rank()});
+                     });
   expect_sim_failure(Kind::mismatch, {"disagree on the size", "all_reduce_integers of 0 values "},
                      3, [&](Comm& world) {
                        world.all_reduce_integers({integers.data(), world.rank()});
