@@ -54,7 +54,7 @@ Gelu gelu_of(double x) {
 class NormalizedRow {
  public:
   NormalizedRow(const Row& x, const Row& doubt, const Rules& rules)
-      : rules_(rules), u_(rules.arithmetic.unit), tiny_(rules.arithmetic.underflow) {
+      : u_(rules.arithmetic.unit), tiny_(rules.arithmetic.underflow) {
     const auto channels = static_cast<std::size_t>(x.size());
     c_ = 1 / static_cast<double>(channels);
     const Sum sum{.grain = channels, .fused = false};
@@ -112,7 +112,6 @@ class NormalizedRow {
     inverse_bound = 1.01 / std::sqrt(kEpsilon);
   }
 
-  const Rules& rules_;
   double u_;
   double tiny_;
   double c_ = 0;
