@@ -70,6 +70,7 @@ OracleRow oracle_row(const Json& json) {
   OracleRow row;
   row.recipe = json.at("name").get<std::string>();
   row.steps = json.at("steps").get<std::size_t>();
+  row.whole_steps = json.at("whole_steps").get<std::size_t>();
   row.worst_ratio = json.at("worst_ratio").get<double>();
   row.worst_tensor = json.at("worst_tensor").get<std::string>();
   row.worst_step = json.at("worst_step").get<std::size_t>();

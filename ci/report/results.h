@@ -50,6 +50,7 @@ struct Parity {
 struct OracleRow {
   std::string recipe;
   std::size_t steps = 0;
+  std::size_t whole_steps = 0;  ///< of those, judged end to end
   double worst_ratio = 0;
   std::string worst_tensor;
   std::size_t worst_step = 0;

@@ -45,7 +45,7 @@ std::map<std::string, std::string> good_results() {
            "seed": "12345", "seconds": 61.5, "simulated_per_minute": 23456.7,
            "distribution": [{"what": "a rank with an empty share", "cases": 123}]})"},
       {"oracle.json",
-       R"({"recipes": [{"name": "mlc", "steps": 500, "worst_ratio": 0.21,
+       R"({"recipes": [{"name": "mlc", "steps": 500, "whole_steps": 500, "worst_ratio": 0.21,
                         "worst_tensor": "hidden.0.weight", "worst_step": 12,
                         "worst_local_ratio": 0.31, "worst_local_what": "hidden.0 output",
                         "bluntest_ratio": 0.02, "worst_update_ratio": 0.99}]})"},
