@@ -55,9 +55,8 @@ class Logits final : public Block {
     const MatrixView n(n_values, batch.rows(), width_);     // replicated
     push_weight_gradient(batch, dz, n, gradients[kToken]);  // like token
     dn_->finish();                                          // replicated
-    push_layer_norm_gradients(batch, input, moments, input_gradient, gradients[kGain],
-                              gradients[kBias]);  // replicated
-    layer_norm_backward(input, parameters[kGain], moments, input_gradient, input_gradient);
+    backward_through_layer_norm(batch, input, parameters[kGain], moments, input_gradient,
+                                gradients[kGain], gradients[kBias]);  // replicated
   }
 
  private:

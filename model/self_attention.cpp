@@ -98,9 +98,8 @@ class SelfAttention final : public Block {
     push_weight_gradient(batch, o, dy, gradients[kProjection]);  // like projection
     push_bias_gradient(batch, dy, gradients[kProjectionBias]);   // replicated
     dn_->finish();                                               // replicated
-    push_layer_norm_gradients(batch, input, moments, input_gradient, gradients[kGain],
-                              gradients[kBias]);  // replicated
-    layer_norm_backward(input, parameters[kGain], moments, input_gradient, input_gradient);
+    backward_through_layer_norm(batch, input, parameters[kGain], moments, input_gradient,
+                                gradients[kGain], gradients[kBias]);  // replicated
     add(output_gradient, input_gradient, input_gradient);
   }
 

@@ -28,10 +28,11 @@ std::span<const float> dropout_backward(const DropoutSpec& spec, const MicroBatc
   return dx;
 }
 
-void push_layer_norm_gradients(const MicroBatch& batch, std::span<const float> input,
-                               const SavedMoments& moments, std::span<const float> dy,
-                               PartialSum& gain, PartialSum& bias) {
-  const std::size_t width = gain.width();
+void backward_through_layer_norm(const MicroBatch& batch, std::span<const float> input,
+                                 std::span<const float> gain, const SavedMoments& moments,
+                                 std::span<float> gradient, PartialSum& gain_gradient,
+                                 PartialSum& bias_gradient) {
+  const std::size_t width = gain.size();
   for (std::size_t leaf = 0; leaf < batch.leaf_total(); ++leaf) {
     const Range rows = batch.leaves.rows_of(leaf, batch.samples());
     const auto of_rows = [&](std::span<const float> matrix) {
@@ -40,10 +41,11 @@ void push_layer_norm_gradients(const MicroBatch& batch, std::span<const float> i
     add_layer_norm_gain(of_rows(input),
                         {moments.mean.subspan(rows.begin, rows.size()),
                          moments.inverse_deviation.subspan(rows.begin, rows.size())},
-                        of_rows(dy), gain.next_zeroed());
-    gain.push();
+                        of_rows(gradient), gain_gradient.next_zeroed());
+    gain_gradient.push();
   }
-  push_bias_gradient(batch, MatrixView(dy, batch.rows(), width), bias);
+  push_bias_gradient(batch, MatrixView(gradient, batch.rows(), width), bias_gradient);
+  layer_norm_backward(input, gain, moments, gradient, gradient);
 }
 
 }  // namespace meshparity

@@ -39,9 +39,11 @@ class SavedRows {
 /// Floats a row that a layer norm saves.
 inline constexpr std::size_t kSavedMoments = 2;
 
-/// The gradients of a layer norm's gain and bias, leaf by leaf: dy is that of its output.
-void push_layer_norm_gradients(const MicroBatch& batch, std::span<const float> input,
-                               const SavedMoments& moments, std::span<const float> dy,
-                               PartialSum& gain, PartialSum& bias);
+/// Backward through the layer norm that a block begins with: `gradient`, that of its output,
+/// becomes that of its input; those of gain and bias are pushed, leaf by leaf.
+void backward_through_layer_norm(const MicroBatch& batch, std::span<const float> input,
+                                 std::span<const float> gain, const SavedMoments& moments,
+                                 std::span<float> gradient, PartialSum& gain_gradient,
+                                 PartialSum& bias_gradient);
 
 }  // namespace meshparity
