@@ -15,16 +15,22 @@ constexpr std::uint64_t kWordMask = 0xFFFFFFFFULL;
 
 void ExactSum::add_squares(std::span<const float> values) {
   // Squares of one exponent are added up first: 2^16 of them, of 48 bits each, fit into a word.
+  // Neighbours have much the same exponent: in tables of their own, none waits for the one before.
   constexpr std::size_t kBlock = 1 << 16;
+  constexpr std::size_t kTables = 4;
   while (!values.empty()) {
     const std::span<const float> block = values.first(std::min(values.size(), kBlock));
-    std::array<std::uint64_t, 256> sums{};
-    for (const float value : block) {
+    std::array<std::array<std::uint64_t, 256>, kTables> sums_of{};
+    for (std::size_t i = 0; i < block.size(); ++i) {
       // |value| = significand * 2^exponent with a significand of at most 24 bits.
-      const auto bits = std::bit_cast<std::uint32_t>(value);
+      const auto bits = std::bit_cast<std::uint32_t>(block[i]);
       const std::uint32_t biased = (bits >> 23) & 0xFFU;
       const std::uint64_t significand = (bits & 0x7FFFFFU) | (biased == 0 ? 0U : 0x800000U);
-      sums[biased] += significand * significand;
+      sums_of[i % kTables][biased] += significand * significand;
+    }
+    std::array<std::uint64_t, 256>& sums = sums_of[0];
+    for (std::size_t table = 1; table < kTables; ++table) {
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += sums_of[table][i];
     }
     constexpr std::size_t kNotFinite = 255;
     if (sums[kNotFinite] != 0) ++not_finite_;

@@ -79,7 +79,7 @@ void chain_tile(const ChainTask& given) {
   if constexpr (Kind == Terms::from_row) {
     MESHPARITY_UNROLL for (std::size_t i = 1; i < Rows; ++i) step(0, i);
   }
-  for (std::size_t t = 0; t < dense; ++t) step(0, Rows);
+  MESHPARITY_UNROLL_TERMS for (std::size_t t = 0; t < dense; ++t) step(0, Rows);
   if constexpr (Kind == Terms::to_row) {
     MESHPARITY_UNROLL for (std::size_t i = 1; i < Rows; ++i) step(i, Rows);
   }

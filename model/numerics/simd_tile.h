@@ -77,7 +77,7 @@ template <bool PacksRight, std::size_t Leaves, std::size_t Rows, std::size_t Vec
                                               std::size_t right_second, float* packed,
                                               std::size_t terms, Node<Rows, Vectors>* leaf) {
   MESHPARITY_UNROLL for (std::size_t l = 0; l < Leaves; ++l) leaf[l].clear();
-  for (std::size_t t = 0; t < terms; ++t) {
+  MESHPARITY_UNROLL_TERMS for (std::size_t t = 0; t < terms; ++t) {
     MESHPARITY_UNROLL for (std::size_t l = 0; l < Leaves; ++l) {
       const float* const x = left + l * terms * left_term_stride;
       __builtin_prefetch(x + kTermsAhead * left_term_stride);
