@@ -226,10 +226,14 @@ struct KnownBits {
 
 /// The same for every compiler, instruction set and processor, as ci/portability shows.
 constexpr KnownBits kKnownBits[] = {
-    {"single operations", arithmetic, 0}, {"exp, log, tanh, erf and their like", functions, 0},
-    {"matrix products", products, 0},     {"row sums and softmax", row_sums, 0},
-    {"layer norms", layer_norms, 0},      {"gelu", gelus, 0},
-    {"attention", attentions, 0},         {"updates and norms", updates, 0},
+    {"single operations", arithmetic, 0xf80c84263b641a12},
+    {"exp, log, tanh, erf and their like", functions, 0x90745d706d1edd44},
+    {"matrix products", products, 0x8fa5b471e5580fa9},
+    {"row sums and softmax", row_sums, 0x5384571dfccf596d},
+    {"layer norms", layer_norms, 0x901c16809f1f193},
+    {"gelu", gelus, 0x386678321180ead2},
+    {"attention", attentions, 0x4c5e12b37c77aa0d},
+    {"updates and norms", updates, 0xde431aa0ab4555fb},
 };
 
 }  // namespace
