@@ -25,9 +25,18 @@ namespace meshparity {
 namespace {
 
 TEST(Parity, EveryStrategyOnSimulatedMeshes) {
+  const Sample sample = rapidcheck_sample();
   ParityTally tally;
-  EXPECT_TRUE(holds_simulated(rapidcheck_sample(), tally));
+  EXPECT_TRUE(holds_simulated(sample, tally));
   std::cout << tally.distribution_text();
+  if (sample.recipes < 100) return;  // too few to have met everything
+  std::size_t kinds = 0;
+  for (const auto& row : tally.to_json()["distribution"]) {
+    if (!row["what"].get<std::string>().starts_with("subnormal")) continue;
+    EXPECT_GT(row["cases"].get<std::size_t>(), 0U) << row["what"];
+    ++kinds;
+  }
+  EXPECT_EQ(kinds, 3U);
 }
 
 TEST(Parity, TransformersOnSimulatedMeshes) {
@@ -193,6 +202,32 @@ TEST(Parity, AParameterUsedTwiceGetsTheSumOfBothGradients) {
     for (std::size_t i = 0; i < sum.size(); ++i) EXPECT_EQ(sum[i], first[i] + second[i]) << tensor;
   }
 }
+
+#ifdef __SSE__
+TEST(Parity, FlushedSubnormalsAreSeen) {
+  ParityCase c;
+  c.recipe.context = 2;
+  c.recipe.embedding = 3;
+  c.recipe.hidden = 5;
+  c.recipe.batch = 7;
+  c.recipe.steps = 3;
+  c.recipe.batch_grain = 2;
+  c.recipe.feature_grain = 2;
+  c.corpus = "anna\nbob\ncleo\n";
+  c.how.mesh = parse_mesh("dp=2");
+  for (const float init_scale : {1e-19F, 2e-38F}) {
+    c.recipe.init_scale = init_scale;
+    EXPECT_EQ(difference_simulated(c, Question(c)), std::nullopt);
+    // One rank as it would compute if its processor flushed them; simulated ranks set what the
+    // contract needs.
+    const unsigned settings = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(settings | 0x8040U);
+    const Question flushed(c);
+    __builtin_ia32_ldmxcsr(settings);
+    EXPECT_NE(difference_simulated(c, flushed), std::nullopt) << init_scale;
+  }
+}
+#endif
 
 #ifdef MESHPARITY_WITH_MPI
 void expect_bits_under_open_mpi(Strategy strategy) {

@@ -17,6 +17,7 @@
 #include "golden/files/safetensors.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
+#include "model/numerics/premises.h"
 #include "oracle/optimizer_numbers.h"
 #include "oracle/oracle.h"
 
@@ -205,6 +206,8 @@ int bounds_command(const std::vector<std::string>& arguments) {
 }  // namespace meshparity
 
 int main(int argc, char** argv) {
-  return meshparity::run_program(
-      [&] { return meshparity::bounds_command(meshparity::arguments_of(argc, argv)); });
+  return meshparity::run_program([&] {
+    meshparity::require_premises();
+    return meshparity::bounds_command(meshparity::arguments_of(argc, argv));
+  });
 }

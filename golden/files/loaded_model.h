@@ -4,6 +4,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "golden/files/gpt2_names.h"
@@ -30,6 +31,8 @@ class LoadedModel final : public ParameterSource {
   /// shape, where `heads` is 0 if neither the file nor a config.json beside it says it.
   const Recipe& recipe() const { return recipe_; }
   const std::string& corpus_sha256() const { return corpus_sha256_; }
+  /// The whole file.
+  std::string_view bytes() const { return bytes_; }
   /// Tokens that a GPT-2 knows; 0 for other models.
   std::size_t tokens() const { return tokens_; }
 

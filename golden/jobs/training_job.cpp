@@ -4,6 +4,7 @@
 
 #include "golden/jobs/gather.h"
 #include "model/model.h"
+#include "model/numerics/floating_point.h"
 #include "model/statistics.h"
 #include "model/train_single.h"
 #include "parallel/transport/sim/comm_sim.h"
@@ -104,6 +105,7 @@ void train_alone(const TrainingJob& job, const TrainingSinks& sinks) {
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
   Observer observer(job, model, sinks, nullptr);
   train_single({job.recipe, model, job.corpus, job.initial, observer, job.stop_after});
+  check_floating_point_environment();
 }
 
 void train_on(const TrainingJob& job, const TrainingSinks& sinks, Comm& world) {

@@ -9,6 +9,7 @@
 #include "golden/files/trace_file.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
+#include "model/numerics/premises.h"
 #include "oracle/compare.h"
 
 namespace meshparity {
@@ -132,6 +133,7 @@ std::optional<std::string> compare_tensor_files(const TensorFile& left, const Te
 }
 
 int diff_command(const std::vector<std::string>& arguments) {
+  require_premises();
   CLI::App app(kDescription, "meshparity-diff");
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("meshparity-diff ") + MESHPARITY_VERSION);

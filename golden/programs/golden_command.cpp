@@ -10,6 +10,7 @@
 #include "golden/files/file_io.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
+#include "model/numerics/premises.h"
 
 namespace meshparity {
 namespace {
@@ -70,6 +71,7 @@ int record_goldens(const std::string& golden_dir, const std::string& only,
 }  // namespace
 
 int golden_command(const std::vector<std::string>& arguments) {
+  require_premises();
   CLI::App app(kDescription, "meshparity-golden");
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("meshparity-golden ") + MESHPARITY_VERSION);

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "golden/programs/program.h"
@@ -22,13 +26,17 @@ void print_error(const std::string& text) {
   std::fflush(stderr);
 }
 
+/// The same error, with the rank that it happened on.
+std::string on_rank(std::size_t rank, const std::string& text) {
+  constexpr std::string_view kBegin = "error: ";
+  return fmt::format("{}on rank {}: {}", kBegin, rank, text.substr(kBegin.size()));
+}
+
 }  // namespace
 
 #ifdef MESHPARITY_WITH_MPI
 
 struct Launch::Mpi {
-  static constexpr std::chrono::seconds kDeadline{120};
-
   void on_deadline(const std::string& report) const {
     if (patient) return;
     print_error(fmt::format("error: {}\n", report));
@@ -36,7 +44,8 @@ struct Launch::Mpi {
   }
 
   std::atomic<bool> patient{false};
-  MpiWorld world{kDeadline, [this](const std::string& report) { on_deadline(report); }};
+  MpiWorld world{MpiWorld::default_deadline,
+                 [this](const std::string& report) { on_deadline(report); }};
 };
 
 Launch::Launch() {
@@ -51,11 +60,15 @@ void Launch::wait_for_root() {
   if (mpi_) mpi_->patient = true;  // MPI ends only when every rank has come to its end
 }
 
+void Launch::set_deadline(std::chrono::seconds deadline) {
+  if (mpi_) mpi_->world.set_deadline(deadline);
+}
+
 Comm* Launch::world() const { return mpi_ ? &mpi_->world.comm() : nullptr; }
 
 void Launch::abort(const std::exception_ptr& error) {
   const ErrorReport report = describe_error(error);
-  print_error(report.text);
+  print_error(size() > 1 ? on_rank(rank(), report.text) : report.text);
   std::fflush(stdout);
   if (mpi_) mpi_->world.abort(report.status);
   std::exit(report.status);
@@ -76,6 +89,8 @@ void Launch::require_mpi() {
 
 void Launch::wait_for_root() {}
 
+void Launch::set_deadline(std::chrono::seconds /*deadline*/) {}
+
 Comm* Launch::world() const { return nullptr; }
 
 void Launch::abort(const std::exception_ptr& error) {
@@ -88,20 +103,34 @@ void Launch::abort(const std::exception_ptr& error) {
 
 Launch::~Launch() = default;
 
-int Launch::agree(const std::exception_ptr& error) const {
-  std::vector<std::uint64_t> status(size(), kSuccess);
+std::optional<int> Launch::agree(const std::exception_ptr& error) const {
+  // Of each rank: 0, or 1 + the status with which it wants to end.
+  std::vector<std::uint64_t> ends(size(), 0);
   ErrorReport report;
+  bool to_print = false;
   if (error) {
-    report = describe_error(error);
-    status[rank()] = static_cast<std::uint64_t>(report.status);
+    try {
+      std::rethrow_exception(error);
+    } catch (const PrintAndExit& text) {
+      report = {text.what(), kSuccess};
+      to_print = true;
+    } catch (...) {
+      report = describe_error(error);
+    }
+    ends[rank()] = 1 + static_cast<std::uint64_t>(report.status);
   }
-  if (world() != nullptr) world()->all_reduce_integers(status);
-  for (std::size_t r = 0; r < status.size(); ++r) {
-    if (status[r] == kSuccess) continue;
-    if (r == rank()) print_error(report.text);
-    return static_cast<int>(status[r]);
+  if (world() != nullptr) world()->all_reduce_integers(ends);
+  const auto first = std::ranges::find_if(ends, [](std::uint64_t end) { return end != 0; });
+  if (first == ends.end()) return std::nullopt;
+  if (std::cmp_equal(first - ends.begin(), rank())) {
+    if (to_print) {
+      std::fputs(report.text.c_str(), stdout);
+    } else {
+      const bool all = std::ranges::find(ends, 0U) == ends.end();
+      print_error(all ? report.text : on_rank(rank(), report.text));
+    }
   }
-  return kSuccess;
+  return static_cast<int>(*first - 1);
 }
 
 }  // namespace meshparity

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <optional>
 
 #include "parallel/transport/comm.h"
 
@@ -28,9 +30,21 @@ class Launch {
   std::size_t rank() const { return world() == nullptr ? 0 : world()->rank(); }
   std::size_t size() const { return world() == nullptr ? 1 : world()->size(); }
 
-  /// Collective: the ranks tell each other who failed, and the first that did prints its error.
-  /// Returns its exit status, 0 if nobody failed.
-  int agree(const std::exception_ptr& error) const;
+  /// Collective: does on every rank what may fail on some of them. If it did, the first of those
+  /// prints its error, which says what rank it is unless all failed, and all get the exit status
+  /// with which the job ends. (A PrintAndExit ends it, too.)
+  template <typename Action>
+  std::optional<int> together(Action action) const {
+    try {
+      action();
+    } catch (...) {
+      return agree(std::current_exception());
+    }
+    return agree(nullptr);
+  }
+
+  /// How long an operation may wait for other ranks before the job is ended.
+  void set_deadline(std::chrono::seconds deadline);
 
   /// For the other ranks when training is over: no deadline while they wait for rank 0 to finish.
   void wait_for_root();
@@ -39,6 +53,8 @@ class Launch {
   [[noreturn]] void abort(const std::exception_ptr& error);
 
  private:
+  std::optional<int> agree(const std::exception_ptr& error) const;
+
   struct Mpi;
   std::unique_ptr<Mpi> mpi_;
 };

@@ -11,6 +11,7 @@
 #include "golden/programs/portability.h"
 #include "golden/programs/program.h"
 #include "model/numerics/isa.h"
+#include "model/numerics/premises.h"
 
 namespace meshparity {
 namespace {
@@ -83,6 +84,7 @@ int check(const std::string& environment, const std::string& golden_dir,
 }  // namespace
 
 int portability_command(const std::vector<std::string>& arguments) {
+  require_premises();
   CLI::App app(kDescription, "meshparity-portable");
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("meshparity-portable ") + MESHPARITY_VERSION);

@@ -13,11 +13,14 @@
 #include "golden/programs/launch.h"
 #include "golden/programs/program.h"
 #include "golden/programs/progress.h"
+#include "golden/programs/same_work.h"
 #include "golden/programs/tensor_recorder.h"
 #include "golden/programs/train_inputs.h"
 #include "golden/programs/train_options.h"
 #include "model/error.h"
 #include "model/generator.h"
+#include "model/numerics/floating_point.h"
+#include "model/numerics/premises.h"
 
 namespace meshparity {
 namespace {
@@ -164,68 +167,74 @@ void use_model(const TrainOptions& options, const TrainInputs& inputs,
   if (std::fflush(stdout) != 0) throw EnvironmentError("standard output cannot be written");
 }
 
-void train_and_use(const TrainOptions& options, const TrainInputs& inputs, const Launch& launch) {
+/// Returns the exit status.
+int train_and_use(const TrainOptions& options, const TrainInputs& inputs, const Launch& launch) {
   const bool is_root = launch.rank() == 0;
   const InitialParameters random(inputs.recipe.seed);
   const ParameterSource& initial =
       inputs.model ? static_cast<const ParameterSource&>(*inputs.model) : random;
   if (!inputs.trains) {
     if (is_root) writing([&] { use_model(options, inputs, initial); });
-    return;
+    return kSuccess;
   }
   Results results(options, inputs, is_root);
   train(options, inputs, initial, launch, results.sinks());
-  if (!is_root) return;
+  // Before anything appears under its name.
+  if (const auto bent = launch.together(check_floating_point_environment)) return *bent;
+  if (!is_root) return kSuccess;
   writing([&] {
     results.finish();
     const std::vector<ParameterSpec> specs = parameters_of(inputs.recipe, *inputs.corpus);
     use_model(options, inputs, TrainedParameters(specs, results.parameters()));
   });
+  return kSuccess;
 }
 
 int run_command(const std::vector<std::string>& arguments, Launch& launch) {
   TrainOptions options;
-  try {
+  const auto unusable = launch.together([&] {
+    require_premises();
     options = parse_train_options(arguments);
     if (options.transport == Transport::mpi) launch.require_mpi();
     require_fitting_world(options, launch);
-  } catch (const PrintAndExit& text) {
-    if (launch.rank() == 0) fmt::print("{}", text.what());
-    return kSuccess;
-  } catch (...) {
-    // The command line is the same on all ranks, so all of them fail alike.
-    const ErrorReport report = describe_error(std::current_exception());
-    if (launch.rank() == 0) std::fputs(report.text.c_str(), stderr);
-    return report.status;
-  }
+  });
+  if (unusable) return *unusable;
+  launch.set_deadline(options.deadline);
 
   // Files may differ between ranks on different machines.
   TrainInputs inputs;
-  std::exception_ptr error;
-  try {
+  const auto unread = launch.together([&] {
     inputs = read_train_inputs(options);
     if (launch.rank() == 0) require_outputs(options, inputs.recipe);
-  } catch (...) {
-    error = std::current_exception();
-  }
-  if (const int status = launch.agree(error); status != kSuccess) return status;
+  });
+  if (unread) return *unread;
+  const auto different = launch.together([&] {
+    if (launch.size() > 1) require_same_work(work_of(options, inputs), *launch.world());
+  });
+  if (different) return *different;
 
+  int status = kSuccess;
   try {
-    train_and_use(options, inputs, launch);
+    status = train_and_use(options, inputs, launch);
   } catch (const UsageError&) {
-    return launch.agree(std::current_exception());  // training diverged: every rank has seen it
-  } catch (const std::exception&) {
-    launch.abort(std::current_exception());
+    // Training diverged: every rank has seen it.
+    const std::exception_ptr error = std::current_exception();
+    return launch.together([&] { std::rethrow_exception(error); }).value_or(kSuccess);
   }
+  check_floating_point_environment();
   if (launch.rank() != 0) launch.wait_for_root();
-  return kSuccess;
+  return status;
 }
 
 }  // namespace
 
 int train_command(const std::vector<std::string>& arguments) {
   Launch launch;
-  return run_command(arguments, launch);
+  try {
+    return run_command(arguments, launch);
+  } catch (...) {
+    launch.abort(std::current_exception());  // the other ranks may be waiting for this one
+  }
 }
 
 }  // namespace meshparity

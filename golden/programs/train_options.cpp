@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <map>
 
 #include "golden/files/number_text.h"
@@ -87,6 +88,10 @@ void add_options(CLI::App& app, Texts& texts) {
   add_text(app, texts, "reduction",
            "canonical (default), or native: the transport's own sums, whose bits differ", "NAME",
            how);
+  add_text(app, texts, "deadline",
+           "seconds that ranks wait for each other before they end the job (default 120); time in\n"
+           "which they are suspended does not count",
+           "N", how);
   add_text(app, texts, "sim-seed", "of a simulated world's scheduler (default 0)", "N", how);
 
   const std::string what = "What is trained";
@@ -150,12 +155,17 @@ auto reading(const std::string& name, const std::string& text, Read read) {
 
 /// The number of an option; `absent` if it was not given.
 std::uint64_t number(const CLI::App& app, const Texts& texts, const std::string& name,
-                     std::uint64_t absent, std::uint64_t least) {
+                     std::uint64_t absent, std::uint64_t least,
+                     std::uint64_t most = std::numeric_limits<std::uint64_t>::max()) {
   if (app.count("--" + name) == 0) return absent;
   const std::uint64_t value = reading(name, texts.at(name), parse_whole);
   if (value < least) {
     throw UsageError(fmt::format("--{}: '{}' is too small", name, texts.at(name)),
                      fmt::format("--{} {} or more", name, least));
+  }
+  if (value > most) {
+    throw UsageError(fmt::format("--{}: '{}' is too large", name, texts.at(name)),
+                     fmt::format("--{} {} or less", name, most));
   }
   return value;
 }
@@ -280,6 +290,7 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   }
   options.how.microbatches = number(app, texts, "microbatches", 1, 1);
   if (given("stop-after")) options.stop_after = number(app, texts, "stop-after", 0, 1);
+  options.deadline = std::chrono::seconds(number(app, texts, "deadline", 120, 1, 1'000'000'000));
   options.sim_seed = number(app, texts, "sim-seed", 0, 0);
   options.recipe_path = texts["recipe"];
   options.trace_path = texts["trace"];

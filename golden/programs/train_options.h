@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -35,6 +36,7 @@ struct TrainOptions {
   std::uint64_t validation_batches = 0;   ///< of random samples
   bool validates_all = false;             ///< the whole validation part
   std::optional<std::size_t> stop_after;  ///< steps, if the recipe has more
+  std::chrono::seconds deadline{};        ///< of operations under Open MPI
   std::uint64_t sim_seed = 0;
   bool quiet = false;
 

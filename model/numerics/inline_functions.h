@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "model/numerics/strict_arithmetic.h"
+
 /// The functions of functions.h for loops that the compiler turns into vector instructions: without
 /// branches or calls, and with the same operations for every element, so that scalar code and
 /// lanes of any width give the same bits.

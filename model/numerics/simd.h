@@ -10,6 +10,8 @@
 
 #include <cstddef>
 
+#include "model/numerics/strict_arithmetic.h"
+
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(MESHPARITY_NEON)

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "model/numerics/floating_point.h"
 #include "parallel/transport/comm_mpi_group.h"
 
 namespace meshparity {
@@ -19,12 +20,19 @@ int checked_count(std::size_t value) {
   return static_cast<int>(value);
 }
 
+namespace {
+
+void require_positive(std::chrono::milliseconds deadline) {
+  if (deadline.count() > 0) return;
+  throw CommError("the deadline of MPI operations must be positive, not " +
+                  std::to_string(deadline.count()) + " ms");
+}
+
+}  // namespace
+
 MpiWorld::MpiWorld(std::chrono::milliseconds deadline, DeadlineHandler on_deadline)
     : exceptions_(std::uncaught_exceptions()) {
-  if (deadline.count() <= 0) {
-    throw CommError("the deadline of MPI operations must be positive, not " +
-                    std::to_string(deadline.count()) + " ms");
-  }
+  require_positive(deadline);
   int initialised = 0;
   MPI_Initialized(&initialised);
   if (initialised != 0) throw CommError("MPI can be started only once in a process");
@@ -34,6 +42,7 @@ MpiWorld::MpiWorld(std::chrono::milliseconds deadline, DeadlineHandler on_deadli
     MPI_Finalize();
     throw CommError("this MPI cannot work in a process with threads");
   }
+  set_floating_point_environment();  // MPI has loaded libraries of its own
   process_ = std::make_unique<MpiProcess>(deadline, std::move(on_deadline));
   comm_ = mpi_group("world", MPI_COMM_WORLD, *process_);
 }
@@ -48,6 +57,11 @@ MpiWorld::~MpiWorld() {
   const MpiProcess::Watched watched(*process_, operation);
   comm_.reset();
   MPI_Finalize();
+}
+
+void MpiWorld::set_deadline(std::chrono::milliseconds deadline) {
+  require_positive(deadline);
+  process_->set_deadline(deadline);
 }
 
 void MpiWorld::abort(int status) {

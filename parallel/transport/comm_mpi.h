@@ -29,7 +29,8 @@ int checked_count(std::size_t value);
 class MpiWorld {
  public:
   /// Called from a watchdog thread with what this rank has been waiting for (operation, group,
-  /// peer, call site, seconds) when one operation takes longer than the deadline. It should report
+  /// peer, call site, seconds) when one operation takes longer than the deadline, here and on all
+  /// other ranks of this machine (see watchdog.h). It should report
   /// and end the process; mpirun then ends the job. Also called, by the destructor, with the
   /// requests that nobody waited for.
   using DeadlineHandler = std::function<void(const std::string& report)>;
@@ -43,6 +44,9 @@ class MpiWorld {
   MpiWorld& operator=(const MpiWorld&) = delete;
 
   Comm& comm() { return *comm_; }
+
+  /// From now on. Throws CommError if it is not positive.
+  void set_deadline(std::chrono::milliseconds deadline);
 
   /// Ends every rank of the job with this exit status. Does not return.
   [[noreturn]] void abort(int status);

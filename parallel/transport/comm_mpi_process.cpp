@@ -89,14 +89,15 @@ void MpiProcess::meet_neighbours() {
     sees[r] = neighbours_[r] != nullptr ? 1 : 0;
   }
   MPI_Alltoall(sees.data(), 1, MPI_BYTE, is_seen_by.data(), 1, MPI_BYTE, MPI_COMM_WORLD);
-  bool alone = true;
+  std::vector<const Watchdog::Waited*> waited;
   for (std::size_t r = 0; r < neighbours_.size(); ++r) {
     if (is_seen_by[r] == 0) neighbours_[r].reset();
-    alone &= neighbours_[r] == nullptr;
+    if (neighbours_[r] != nullptr) waited.push_back(&neighbours_[r]->head().waited);
   }
-  if (alone) return;
+  if (waited.empty()) return;
   // Blocks may outlive MPI, so their memory stays until the process ends.
   arena_ = arena.release();
+  watchdog_.meet(arena_->head().waited, std::move(waited));
   take_blocks_from(arena_);
 }
 

@@ -66,6 +66,8 @@ class MpiProcess {
     MpiProcess& process_;
   };
 
+  void set_deadline(std::chrono::milliseconds deadline) { watchdog_.set_deadline(deadline); }
+
   std::shared_ptr<Transfer> new_transfer(const CommOperation& operation);
 
   /// The requests that nobody can wait for any more, one a line; empty if there are none.

@@ -7,7 +7,6 @@
 #include <unistd.h>
 #endif
 
-#include <cstring>
 #include <functional>
 #include <new>
 #include <random>
@@ -75,7 +74,7 @@ SharedArena::SharedArena(int file, std::byte* begin) : file_(file), begin_(begin
   std::random_device random;
   address_ = {static_cast<std::uint64_t>(getpid()), static_cast<std::uint64_t>(file),
               (std::uint64_t{random()} << 32) + random()};
-  std::memcpy(begin_, &address_.token, sizeof(address_.token));
+  new (begin_) ArenaHead{.token = address_.token};
   free_[kLargePage] = kArena - kLargePage;
 }
 
@@ -116,8 +115,7 @@ std::unique_ptr<PeerArena> PeerArena::open(const ArenaAddress& address) {
   close(file);
   if (begin == nullptr) return nullptr;
   auto arena = std::unique_ptr<PeerArena>(new PeerArena(begin));
-  return std::memcmp(begin, &address.token, sizeof(address.token)) == 0 ? std::move(arena)
-                                                                        : nullptr;
+  return arena->head().token == address.token ? std::move(arena) : nullptr;
 }
 
 PeerArena::~PeerArena() { munmap(const_cast<std::byte*>(begin_), kArena); }

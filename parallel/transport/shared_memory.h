@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -20,6 +21,12 @@ struct ArenaAddress {
   std::uint64_t token = 0;  ///< random, at the beginning of the arena: tells it from others
 };
 
+/// What stands at the beginning of an arena.
+struct ArenaHead {
+  std::uint64_t token = 0;
+  std::atomic<std::int64_t> waited{0};  ///< of the owner's watchdog
+};
+
 /// The large blocks of this process, in a file without a name (memfd_create) that others can map.
 /// It reserves addresses; memory is taken page by page, and given back with the blocks.
 class SharedArena final : public BlockSource {
@@ -35,6 +42,7 @@ class SharedArena final : public BlockSource {
   void give_back(void* memory, std::size_t bytes) noexcept override;
 
   const ArenaAddress& address() const { return address_; }
+  ArenaHead& head() { return *reinterpret_cast<ArenaHead*>(begin_); }
   /// The offset of values in the arena; nothing if they are not in it.
   std::optional<std::uint64_t> place_of(std::span<const float> values) const;
 
@@ -57,6 +65,7 @@ class PeerArena {
   PeerArena(const PeerArena&) = delete;
   PeerArena& operator=(const PeerArena&) = delete;
 
+  const ArenaHead& head() const { return *reinterpret_cast<const ArenaHead*>(begin_); }
   /// Throws CommError if `size` values at `place` are not all in the arena.
   std::span<const float> values(std::uint64_t place, std::uint64_t size) const;
 

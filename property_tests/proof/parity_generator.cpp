@@ -70,6 +70,16 @@ void draw_optimizer(Recipe& recipe) {
   recipe.clip = one_of<double>({0, 0, 0.05, 1});
 }
 
+/// Now and then a step so small that numbers are subnormal: parameters that start at 0, and the
+/// moments of clipped gradients.
+void draw_small_steps(Recipe& recipe) {
+  const std::size_t drawn = in(0, 11);
+  if (drawn == 11) recipe.clip = 1e-19;
+  if (drawn != 10) return;
+  recipe.lr = 2e-38;
+  recipe.min_lr = 0;
+}
+
 Recipe draw_mlp(std::size_t layers) {
   Recipe recipe;
   // Half of them as the first contract had it: SGD with nothing about it.
@@ -90,6 +100,9 @@ Recipe draw_mlp(std::size_t layers) {
   recipe.feature_grain = in(0, 2) == 0 ? 1 : in(1, recipe.hidden + 2);
   recipe.vocab_grain = in(1, 20);
   recipe.init_scale = one_of<float>({1.0F, 3.0F, 8.0F});
+  draw_small_steps(recipe);
+  // Likewise parameters that are subnormal, or whose products are.
+  if (in(0, 7) == 7) recipe.init_scale = one_of<float>({1e-19F, 2e-38F});
   return recipe;
 }
 
@@ -112,6 +125,7 @@ Recipe draw_gpt2(std::size_t layers) {
   recipe.vocab_grain = in(0, 20);
   recipe.channel_grain = in(0, 1) == 0 ? 0 : in(1, recipe.channels);
   recipe.head_grain = in(1, recipe.heads);
+  draw_small_steps(recipe);
   return recipe;
 }
 

@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "model/numerics/floating_point.h"
+#include "model/numerics/premises.h"
 #include "parallel/transport/comm_mpi.h"
 #include "property_tests/proof/parity_check.h"
 
@@ -62,6 +64,7 @@ int run(const std::string& path) {
     std::_Exit(3);
   });
   try {
+    require_premises();
     std::ifstream file(path);
     std::size_t number = 0;
     for (std::string line; std::getline(file, line); ++number) {
@@ -72,6 +75,7 @@ int run(const std::string& path) {
       const bool works = world.rank() < c.how.mesh.size();
       const auto group = world.split("world", works ? 0 : 1, world.rank());
       if (works) answer(number, c, *group);
+      check_floating_point_environment();
       world.barrier();
     }
   } catch (const std::exception& error) {

@@ -83,7 +83,10 @@ bool holds_simulated(const Sample& sample, ParityTally& tally, std::optional<Mod
     for (const ParityCase& c : cases) {
       if (failed && c.strategy != *failed) continue;
       const auto difference = difference_simulated(c, question);
-      if (!failed) tally.add(c, "sim", !difference);
+      if (!failed) {
+        tally.add(c, "sim", !difference);
+        tally.add_met(question.expected);
+      }
       if (!difference) continue;
       failed = c.strategy;
       RC_FAIL(failure_text(c, "sim", *difference));

@@ -1,6 +1,7 @@
 #include "property_tests/proof/parity_tally.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "golden/files/corpus_file.h"
 #include "model/gpt2.h"
@@ -8,6 +9,17 @@
 #include "model/numerics/range.h"
 
 namespace meshparity {
+
+namespace {
+
+bool any_subnormal(const FloatTensors& tensors) {
+  return std::ranges::any_of(tensors, [](const auto& tensor) {
+    return std::ranges::any_of(tensor.second,
+                               [](float value) { return std::fpclassify(value) == FP_SUBNORMAL; });
+  });
+}
+
+}  // namespace
 
 std::string axes_text(const Mesh& mesh) {
   std::string text;
@@ -32,6 +44,20 @@ void ParityTally::add(const ParityCase& c, const std::string& transport, bool eq
   const std::string axes = axes_text(c.how.mesh);
   if (c.strategy == Strategy::mesh) count(products_[{axes, transport}], c, equal);
   classify(c);
+}
+
+void ParityTally::add_met(const Recording& run) {
+  bool values = any_subnormal(run.final_values);
+  bool gradients = false;
+  bool moments = false;
+  for (const Recording::Step& step : run.steps) {
+    values = values || any_subnormal(step.values);
+    gradients = gradients || any_subnormal(step.gradients);
+    moments = moments || any_subnormal(step.first_moments) || any_subnormal(step.second_moments);
+  }
+  distribution_["subnormal parameters"] += values ? 1 : 0;
+  distribution_["subnormal gradients"] += gradients ? 1 : 0;
+  distribution_["subnormal moments"] += moments ? 1 : 0;
 }
 
 void ParityTally::add_native(const ParityCase& c, double ratio) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "oracle/recording.h"
 #include "property_tests/proof/parity_case.h"
 
 namespace meshparity {
@@ -16,6 +17,8 @@ class ParityTally {
  public:
   /// `transport`: "sim" or "mpi". `equal`: the verdict.
   void add(const ParityCase& c, const std::string& transport, bool equal);
+  /// What the run of a case met: which of its numbers were subnormal at some time.
+  void add_met(const Recording& run);
   /// A case with native reductions: its worst error / bound.
   void add_native(const ParityCase& c, double ratio);
 

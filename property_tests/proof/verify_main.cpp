@@ -18,6 +18,8 @@
 
 #include "golden/check/golden_recipe.h"
 #include "model/error.h"
+#include "model/numerics/floating_point.h"
+#include "model/numerics/premises.h"
 #include "property_tests/proof/mpi_job.h"
 #include "property_tests/proof/native_check.h"
 #include "property_tests/proof/oracle_observer.h"
@@ -83,6 +85,7 @@ class OracleProof {
       const Model model = model_of(golden.recipe, golden.corpus.vocabulary());
       verdicts_[i] = hold_to_oracle(golden.recipe, model, golden.corpus);
     }
+    check_floating_point_environment();
   }
 
   bool proven() const {
@@ -181,6 +184,7 @@ bool prove(const Options& options) {
 }
 
 int run(int argc, char** argv) {
+  require_premises();
   CLI::App app("Proves that every strategy gives the bits of one rank, on random meshes.",
                "meshparity-verify");
   Options options;

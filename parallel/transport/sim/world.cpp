@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "model/numerics/floating_point.h"
 #include "model/numerics/philox.h"
 
 namespace meshparity::sim {
@@ -60,7 +61,9 @@ void World::run(const RankBody& body) {
 
 void World::run_rank(std::size_t rank, const RankBody& body) {
   try {
+    set_floating_point_environment();  // fibers have their own
     if (!scheduler_.stopped()) body(*groups_.front(), rank);
+    check_floating_point_environment();
     if (ranks_[rank].status != RankState::Status::dead) {
       ranks_[rank].status = RankState::Status::finished;
     }

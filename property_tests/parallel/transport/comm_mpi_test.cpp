@@ -53,7 +53,11 @@ void expect_end(const std::string& how, int status) {
   EXPECT_EQ(result.status, status) << result.output << result.errors;
 }
 
-TEST(CommMpi, AHangEndsAtItsDeadline) { expect_end("hang", 3); }
+TEST(CommMpi, AHangEndsAtItsDeadline) {
+  const ChildResult result = run_ranks(3, {"hang"});
+  EXPECT_EQ(result.status, 3) << result.output << result.errors;
+  EXPECT_NE(result.errors.find("waited for 0."), std::string::npos) << result.errors;
+}
 TEST(CommMpi, AnAbortEndsEveryRank) { expect_end("abort", 4); }
 TEST(CommMpi, AnExceptionEndsEveryRank) { expect_end("throw", 5); }
 

@@ -1,6 +1,9 @@
 #include "parallel/transport/watchdog.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): kill is POSIX's
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <future>
@@ -53,6 +56,70 @@ TEST(Watchdog, ReportsAnOperationPastItsDeadlineOnce) {
                         "parallel/train_pp.cpp:88 (train_pp)"),
             std::string::npos)
       << report;
+}
+
+TEST(Watchdog, ReportsInTime) {
+  std::promise<void> reported;
+  Watchdog watchdog(milliseconds(500), [&](const std::string&) { reported.set_value(); });
+  watchdog.begin(receive);
+  EXPECT_EQ(reported.get_future().wait_for(milliseconds(5000)), std::future_status::ready);
+  watchdog.end();
+}
+
+TEST(Watchdog, ADeadlineCanChangeMeanwhile) {
+  std::promise<void> reported;
+  Watchdog watchdog(std::chrono::hours(1), [&](const std::string&) { reported.set_value(); });
+  watchdog.begin(receive);
+  watchdog.set_deadline(milliseconds(50));
+  EXPECT_EQ(reported.get_future().wait_for(milliseconds(5000)), std::future_status::ready);
+  watchdog.end();
+}
+
+TEST(Watchdog, TimeInWhichTheProcessIsSuspendedDoesNotCount) {
+  const auto before = std::chrono::steady_clock::now();
+  const pid_t suspended = ::getpid();
+  const pid_t other = ::fork();
+  ASSERT_GE(other, 0);
+  if (other == 0) {
+    ::usleep(100'000);
+    ::kill(suspended, SIGSTOP);
+    ::usleep(3'000'000);
+    ::kill(suspended, SIGCONT);
+    ::_exit(0);
+  }
+  int reports = 0;
+  {
+    Watchdog watchdog(milliseconds(2000), [&](const std::string&) { ++reports; });
+    watchdog.begin(receive);
+    ::waitpid(other, nullptr, 0);
+    std::this_thread::sleep_for(milliseconds(100));
+    watchdog.end();
+  }
+  EXPECT_GE(std::chrono::steady_clock::now() - before, milliseconds(3000));
+  EXPECT_EQ(reports, 0);
+}
+
+TEST(Watchdog, WaitsForNeighboursThatDoNotWait) {
+  Watchdog::Waited own{0};
+  Watchdog::Waited other{0};
+  Watchdog working(milliseconds(40), [](const std::string&) {});
+  working.meet(other, {&own});
+  std::promise<void> promise;
+  std::future<void> reported = promise.get_future();
+  {
+    Watchdog watchdog(milliseconds(40), [&](const std::string&) { promise.set_value(); });
+    watchdog.meet(own, {&other});
+    watchdog.begin(receive);
+    EXPECT_EQ(reported.wait_for(milliseconds(400)), std::future_status::timeout);
+    EXPECT_GE(own.load(), 40);
+    working.begin(receive);  // now both wait: a deadlock
+    EXPECT_EQ(reported.wait_for(milliseconds(5000)), std::future_status::ready);
+    EXPECT_GE(other.load(), 40);
+    watchdog.end();
+  }
+  working.end();
+  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_EQ(other.load(), 0);
 }
 
 TEST(Watchdog, SaysNothingOfOperationsThatEndInTime) {

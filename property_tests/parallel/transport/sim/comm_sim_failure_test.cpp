@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cfenv>
 #include <chrono>
 #include <string>
 #include <vector>
 
+#include "model/error.h"
 #include "parallel/transport/sim/comm_sim.h"
 #include "property_tests/parallel/transport/sim/expect_sim_failure.h"
 
@@ -312,6 +314,28 @@ TEST(CommSim, MismatchOfSendAndReceiveSizes) {
   ASSERT_EQ(failure.waits().size(), 2U);
   EXPECT_EQ(failure.waits()[0].site.line, line);
   EXPECT_EQ(failure.waits()[1].site.line, line + 1);
+}
+
+TEST(CommSim, RanksStartWithTheEnvironmentOfTheContract) {
+  std::fesetround(FE_UPWARD);
+  std::vector<int> modes(3, -1);
+  run_simulated({.ranks = 3}, [&](Comm& world) {
+    world.barrier();
+    modes[world.rank()] = std::fegetround();
+  });
+  std::fesetenv(FE_DFL_ENV);
+  EXPECT_EQ(modes, std::vector<int>(3, FE_TONEAREST));
+}
+
+TEST(CommSim, ARankWhoseEnvironmentWasChangedIsNoResult) {
+  const auto world_with_a_bent_rank = [] {
+    run_simulated({.ranks = 3}, [](Comm& world) {
+      if (world.rank() == 1) std::fesetround(FE_UPWARD);
+      world.barrier();
+    });
+  };
+  EXPECT_THROW(world_with_a_bent_rank(), EnvironmentError);
+  EXPECT_EQ(std::fegetround(), FE_TONEAREST) << "of the caller";
 }
 
 }  // namespace
