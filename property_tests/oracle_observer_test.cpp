@@ -27,6 +27,7 @@ TEST(HoldToOracle, JudgesEveryStepEndToEndAndByBlocks) {
     EXPECT_FALSE(verdict.first_difference) << *verdict.first_difference;
     EXPECT_EQ(verdict.steps, recipe.steps);
     EXPECT_EQ(verdict.whole_steps, recipe.steps);
+    EXPECT_EQ(verdict.updates, recipe.steps);
     EXPECT_LT(verdict.worst_step, recipe.steps);
     EXPECT_TRUE(verdict.worst_tensor.starts_with("grad/") || verdict.worst_tensor == "loss");
     EXPECT_FALSE(verdict.worst_local_what.empty());

@@ -229,6 +229,35 @@ TEST(Parity, FlushedSubnormalsAreSeen) {
 }
 #endif
 
+TEST(Parity, LongSumsInSeveralMessages) {
+  // Random recipes are small: here the first two matrices are sums that travel in pieces, several
+  // under way at once.
+  ParityCase c;
+  c.recipe.context = 8;
+  c.recipe.embedding = 32;
+  c.recipe.hidden = 512;
+  c.recipe.layers = 2;
+  c.recipe.batch = 16;
+  c.recipe.batch_grain = 1;
+  c.recipe.feature_grain = 64;
+  c.recipe.steps = 3;
+  c.corpus = "ada\nbarbara\ngrace\nhedy\nkatherine\nmary\nradia\nsophie\n";
+  const Question question(c);
+  for (const char* mesh : {"dp=8", "fsdp=8", "tp=8", "dp=2,fsdp=4", "dp=4,tp=2", "fsdp=8,pp=2"}) {
+    c.how.mesh = parse_mesh(mesh);
+    c.how.microbatches = 2;
+    c.strategy = strategy_for(c.how.mesh);
+    const std::size_t data = c.how.mesh[Axis::dp] * c.how.mesh[Axis::fsdp];
+    if (data == 8) {
+      ASSERT_GT(c.recipe.hidden * c.recipe.hidden / data, 2 * Reducer::longest_message(data));
+    }
+    for (c.world.seed = 0; c.world.seed < 2; ++c.world.seed) {
+      const auto difference = difference_simulated(c, question);
+      EXPECT_FALSE(difference) << failure_text(c, "sim", *difference);
+    }
+  }
+}
+
 #ifdef MESHPARITY_WITH_MPI
 void expect_bits_under_open_mpi(Strategy strategy) {
   constexpr std::size_t kCases = 9;

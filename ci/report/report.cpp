@@ -55,25 +55,24 @@ int report(const std::filesystem::path& folder, const std::string& sources,
                        write_file(folder / "report.html", as_html(title, sections, pictures));
   if (!written) return 3;
   fmt::print("report: {}\n", (folder / "report.html").string());
-  const bool failed = std::any_of(sections.begin(), sections.end(),
-                                  [](const Section& part) { return part.failed; });
-  return failed ? 1 : 0;
+  return status_of(sections);
 }
 
 /// Prints these parts alone; returns the exit status.
 int show(const std::filesystem::path& folder, const std::string& sources,
          const std::vector<std::string>& only) {
   const std::vector<Section> sections = sections_of(read_results(folder, sources), only, only);
-  const bool failed = std::any_of(sections.begin(), sections.end(),
-                                  [](const Section& part) { return part.failed; });
-  fmt::print("{}", as_text(failed ? "FAILED" : "nothing failed", sections));
-  return failed ? 1 : 0;
+  const int status = status_of(sections);
+  const char* const title = status == 1 ? "FAILED" : status == 4 ? "UNVERIFIED" : "nothing failed";
+  fmt::print("{}", as_text(title, sections));
+  return status;
 }
 
 int run(int argc, char** argv) {
   CLI::App app(
       "Prints what the verbs measured and writes report.md and report.html.\n"
-      "Exit status: 0 nothing failed, 1 something did, 2 bad usage, 3 cannot write.",
+      "Exit status: 0 nothing failed, 1 something did, 2 bad usage, 3 cannot write, 4 nothing failed\n"
+      "but something was not run, not read or not judged.",
       "meshparity-report");
   std::string folder = "build/reports";
   std::string sources;
@@ -85,7 +84,7 @@ int run(int argc, char** argv) {
       ->check(CLI::ExistingDirectory);
   app.add_option("--sources", sources,
                  "Digest of the sources; results measured on others do not count");
-  app.add_option("--require", required, "Parts that fail when they were not run")
+  app.add_option("--require", required, "Parts that are unverified when they were not run")
       ->delimiter(',')
       ->check(is_part);
   app.add_option("--only", only, "Print these parts alone, which are required; write nothing")

@@ -193,9 +193,15 @@ Part<Value> read_part(const Path& file, const std::string& sources, Parse parse)
 
 }  // namespace
 
-bool ParityRow::proven() const {
-  return simulated.cases + mpi.cases > 0 && simulated.bit_equal == simulated.cases &&
-         mpi.bit_equal == mpi.cases && native_within == native_cases && native_worst_ratio <= 1.0;
+bool ParityRow::differs() const {
+  return simulated.bit_equal != simulated.cases || mpi.bit_equal != mpi.cases ||
+         native_within != native_cases || !(native_worst_ratio <= 1.0);
+}
+
+bool GoldenRow::ran() const {
+  return runs > 0 && std::ranges::all_of(std::array{"sim", "mpi"}, [&](const char* transport) {
+           return std::ranges::find(transports, transport) != transports.end();
+         });
 }
 
 std::string EnvironmentRow::difference_from(const EnvironmentRow& first) const {

@@ -30,7 +30,8 @@ struct ParityRow {
   std::size_t native_within = 0;
   double native_worst_ratio = 0;
 
-  bool proven() const;
+  /// A case had other bits, or was outside its bound.
+  bool differs() const;
 };
 
 struct Parity {
@@ -59,8 +60,9 @@ struct OracleRow {
   double bluntest_ratio = 0;  ///< the least of the worst ratios of all that was judged
   double worst_update_ratio = 0;
 
-  bool proven() const {
-    return steps > 0 && worst_ratio <= 1.0 && worst_local_ratio <= 1.0 && worst_update_ratio <= 1.0;
+  /// A ratio that is not a number differs, too.
+  bool differs() const {
+    return !(worst_ratio <= 1.0 && worst_local_ratio <= 1.0 && worst_update_ratio <= 1.0);
   }
 };
 
@@ -72,7 +74,9 @@ struct GoldenRow {
   std::vector<std::string> transports;
   std::vector<std::array<double, 2>> curve;  // step, loss
 
-  bool proven() const { return runs > 0 && same_bits == runs; }
+  bool differs() const { return same_bits != runs; }
+  /// On both transports.
+  bool ran() const;
 };
 
 struct MutantRow {

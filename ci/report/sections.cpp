@@ -24,7 +24,7 @@ std::string golden_cell(const Results& results, const std::string& name) {
   std::set<std::string> meshes;
   bool same = true;
   for (const GoldenRow& row : results.golden.value) {
-    same = same && row.proven();
+    same = same && !row.differs();
     for (const std::string& mesh : row.meshes) {
       if (belongs(axes_of(mesh), name)) meshes.insert(mesh);
     }
@@ -74,7 +74,7 @@ Section absent(const std::string& title, const Part<Value>& part, const std::str
   Section section;
   section.title = title;
   section.summary = problem_of(part.problem, verb, part.state == State::outdated);
-  section.failed = part.state == State::unreadable || required;
+  section.unverified = part.state == State::unreadable || required;
   return section;
 }
 
@@ -103,6 +103,19 @@ std::string native_cell(const ParityRow& row) {
   return fmt::format("{} of {} OUTSIDE", row.native_cases - row.native_within, row.native_cases);
 }
 
+/// What of a strategy was not run or not judged, in words.
+std::string gaps_of(const ParityRow& row) {
+  std::string gaps;
+  const auto add = [&](bool is_gap, const char* what) {
+    if (is_gap) gaps += fmt::format("; NOT JUDGED: {} {}", row.name, what);
+  };
+  add(row.simulated.cases == 0, "on simulated meshes");
+  add(row.mpi.cases == 0, "under Open MPI");
+  // Rounding errors are never all 0.
+  add(row.native_cases == 0 || row.native_worst_ratio == 0, "with native reductions");
+  return gaps;
+}
+
 Section strategies_section(const Results& results) {
   const Parity& parity = results.parity.value;
   Section section;
@@ -110,8 +123,10 @@ Section strategies_section(const Results& results) {
   section.table.headers = {"strategy"};
   append(section.table.headers, kParityHeaders);
   append(section.table.headers, {"native", "error/bound", "golden", "mutants", "coverage"});
+  std::string gaps;
   for (const ParityRow& row : parity.strategies) {
-    section.failed = section.failed || !row.proven();
+    section.failed = section.failed || row.differs();
+    gaps += gaps_of(row);
     std::vector<std::string> cells = parity_cells(row);
     append(cells, {native_cell(row),
                    row.native_cases > 0 ? fmt::format("{:.3g}", row.native_worst_ratio) : kNothing,
@@ -126,8 +141,9 @@ Section strategies_section(const Results& results) {
   section.summary = fmt::format(
       "losses, gradients, replicas and parameters of {} simulated cases and {} under Open MPI, "
       "each against one rank ({:.0f} s{}, seed {}); with the transport's own float sums (native) "
-      "the worst error against the derived bound",
-      parity.simulated_cases(), parity.mpi_cases(), parity.seconds, rate, parity.seed);
+      "the worst error against the derived bound{}",
+      parity.simulated_cases(), parity.mpi_cases(), parity.seconds, rate, parity.seed, gaps);
+  section.unverified = !gaps.empty();
   return section;
 }
 
@@ -139,7 +155,8 @@ Section products_section(const Results& results) {
   append(section.table.headers, kParityHeaders);
   append(section.table.headers, {"golden", "mutants"});
   for (const ParityRow& row : results.parity.value.products) {
-    section.failed = section.failed || !row.proven();
+    section.failed = section.failed || row.differs();
+    section.unverified = section.unverified || row.simulated.cases + row.mpi.cases == 0;
     std::vector<std::string> cells = parity_cells(row);
     append(cells, {golden_cell(results, row.name), mutants_cell(results, row.name)});
     section.table.rows.push_back(cells);
@@ -156,7 +173,7 @@ Section distribution_section(const Parity& parity) {
   for (const auto& [what, cases] : parity.distribution) {
     section.table.rows.push_back({what, fmt::format("{}", cases)});
     // A situation that no case reached is a hole in the proof.
-    section.failed = section.failed || cases == 0;
+    section.unverified = section.unverified || cases == 0;
     if (cases == 0) section.summary += fmt::format("; NOT REACHED: {}", what);
   }
   return section;
@@ -170,7 +187,8 @@ Section oracle_section(const std::vector<OracleRow>& rows) {
   double worst = 0;
   for (const OracleRow& row : rows) {
     worst = std::max(worst, row.worst_ratio);
-    section.failed = section.failed || !row.proven();
+    section.failed = section.failed || row.differs();
+    section.unverified = section.unverified || row.steps == 0;
     const bool whole = row.whole_steps > 0;
     section.table.rows.push_back(
         {row.recipe, fmt::format("{}", row.steps), fmt::format("{:.3g}", row.worst_local_ratio),
@@ -193,18 +211,21 @@ Section golden_section(const std::vector<GoldenRow>& rows) {
   section.table.headers = {"recipe", "runs", "same bits", "meshes", "transports"};
   std::size_t runs = 0;
   std::size_t same = 0;
+  std::string gaps;
   for (const GoldenRow& row : rows) {
     runs += row.runs;
     same += row.same_bits;
-    section.failed = section.failed || !row.proven();
+    section.failed = section.failed || row.differs();
+    if (!row.ran()) gaps += fmt::format("; NOT RUN on both transports: {}", row.recipe);
     section.table.rows.push_back({row.recipe, fmt::format("{}", row.runs),
                                   fmt::format("{}", row.same_bits),
                                   fmt::format("{}", fmt::join(row.meshes, "; ")),
                                   fmt::format("{}", fmt::join(row.transports, ", "))});
   }
+  section.unverified = !gaps.empty();
   section.brief = !section.failed;
-  section.summary = fmt::format("{} recipes, one trace each; {} of {} runs hit it bit for bit",
-                                rows.size(), same, runs);
+  section.summary = fmt::format("{} recipes, one trace each; {} of {} runs hit it bit for bit{}",
+                                rows.size(), same, runs, gaps);
   return section;
 }
 
@@ -328,12 +349,19 @@ std::vector<Section> sections_of(const Results& results, const std::vector<std::
   return sections;
 }
 
+int status_of(const std::vector<Section>& sections) {
+  if (std::ranges::any_of(sections, &Section::failed)) return 1;
+  return std::ranges::any_of(sections, &Section::unverified) ? 4 : 0;
+}
+
 std::string headline(const Results& results, const std::vector<Section>& sections) {
-  std::vector<std::string> failed;
-  for (const Section& section : sections) {
-    if (section.failed) failed.push_back(section.title);
+  for (const std::string verdict : {"FAILED", "UNVERIFIED"}) {
+    std::vector<std::string> titles;
+    for (const Section& section : sections) {
+      if (section.verdict() == verdict) titles.push_back(section.title);
+    }
+    if (!titles.empty()) return fmt::format("{}: {}", verdict, fmt::join(titles, "; "));
   }
-  if (!failed.empty()) return fmt::format("FAILED: {}", fmt::join(failed, "; "));
   if (!results.parity.present()) return "nothing failed, but the proof was not run: ./ci/verify";
   return fmt::format("{} random simulated cases and {} under Open MPI, all bit-equal to one rank",
                      results.parity.value.simulated_cases(), results.parity.value.mpi_cases());

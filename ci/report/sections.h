@@ -15,15 +15,19 @@ struct Table {
 /// One part of the report, ready to be written in any format.
 struct Section {
   std::string title;
-  std::string summary;  // one sentence
-  Table table;          // no headers: nothing but the summary
-  bool failed = false;
-  bool brief = false;  // on a terminal the summary is enough
+  std::string summary;      // one sentence
+  Table table;              // no headers: nothing but the summary
+  bool failed = false;      // something is not as it should be
+  bool unverified = false;  // nothing differs, but something was not run, not read or not judged
+  bool brief = false;       // on a terminal the summary is enough
+
+  /// "FAILED", "UNVERIFIED" or nothing.
+  const char* verdict() const { return failed ? "FAILED" : unverified ? "UNVERIFIED" : ""; }
 };
 
-/// The report's parts in reading order. A part named in `required` ("parity", ...) fails when its
-/// results are missing; a damaged file always fails. Parts that a non-empty `only` does not name
-/// are left out.
+/// The report's parts in reading order. A part named in `required` ("parity", ...) is unverified
+/// when its results are missing; one whose file is damaged always is. Parts that a non-empty `only`
+/// does not name are left out.
 std::vector<Section> sections_of(const Results& results, const std::vector<std::string>& required,
                                  const std::vector<std::string>& only);
 
@@ -31,7 +35,11 @@ std::vector<Section> sections_of(const Results& results, const std::vector<std::
 /// not the report: it says nothing against the proof.
 std::vector<Section> bench_sections(const std::vector<BenchRow>& rows);
 
-/// "2045 random simulated cases and 64 under Open MPI, all bit-equal", or what failed.
+/// How meshparity-report ends: 1 if a section failed, 4 if one is unverified, otherwise 0.
+int status_of(const std::vector<Section>& sections);
+
+/// "2045 random simulated cases and 64 under Open MPI, all bit-equal", or what failed or is
+/// unverified.
 std::string headline(const Results& results, const std::vector<Section>& sections);
 
 }  // namespace meshparity::report

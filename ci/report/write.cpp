@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace meshparity::report {
 namespace {
@@ -48,14 +49,19 @@ std::string text_table(const Table& table) {
   return text;
 }
 
+/// Text as it stands in Markdown, on one line.
+std::string in_markdown(const std::string& text) {
+  std::string result;
+  for (const char letter : text) {
+    if (std::string_view("\\`*_[]<|~&").find(letter) != std::string_view::npos) result += '\\';
+    result += static_cast<unsigned char>(letter) < ' ' ? ' ' : letter;
+  }
+  return result;
+}
+
 std::string markdown_row(const std::vector<std::string>& cells) {
   std::string text = "|";
-  for (const std::string& cell : cells) {
-    std::string plain;
-    for (const char letter : cell)
-      plain += letter == '|' ? std::string("\\|") : std::string(1, letter);
-    text += fmt::format(" {} |", plain);
-  }
+  for (const std::string& cell : cells) text += fmt::format(" {} |", in_markdown(cell));
   return text + "\n";
 }
 
@@ -66,6 +72,11 @@ std::string markdown_table(const Table& table) {
   text += "\n";
   for (const auto& row : table.rows) text += markdown_row(row);
   return text;
+}
+
+/// " (FAILED)" behind a title, or nothing.
+std::string in_brackets(const Section& section) {
+  return *section.verdict() == 0 ? "" : fmt::format(" ({})", section.verdict());
 }
 
 std::string html_row(const std::vector<std::string>& cells, const char* tag,
@@ -134,7 +145,8 @@ std::string escaped(const std::string& text) {
 std::string as_text(const std::string& title, const std::vector<Section>& sections) {
   std::string text;
   for (const Section& section : sections) {
-    text += fmt::format("\n{}{}: {}\n", section.failed ? "FAILED  " : "", section.title,
+    const std::string verdict = section.verdict();
+    text += fmt::format("\n{}{}: {}\n", verdict.empty() ? "" : verdict + "  ", section.title,
                         section.summary);
     if (!section.brief && !section.table.headers.empty()) text += text_table(section.table);
   }
@@ -143,10 +155,10 @@ std::string as_text(const std::string& title, const std::vector<Section>& sectio
 
 std::string as_markdown(const std::string& title, const std::vector<Section>& sections,
                         const std::vector<Picture>& pictures) {
-  std::string text = fmt::format("# meshparity\n\n**{}**\n", title);
+  std::string text = fmt::format("# meshparity\n\n**{}**\n", in_markdown(title));
   for (const Section& section : sections) {
-    text += fmt::format("\n## {}{}\n\n{}\n", section.title, section.failed ? " (FAILED)" : "",
-                        section.summary);
+    text += fmt::format("\n## {}{}\n\n{}\n", in_markdown(section.title), in_brackets(section),
+                        in_markdown(section.summary));
     if (!section.table.headers.empty()) text += "\n" + markdown_table(section.table);
   }
   for (const Picture& picture : pictures) {
@@ -157,18 +169,16 @@ std::string as_markdown(const std::string& title, const std::vector<Section>& se
 
 std::string as_html(const std::string& title, const std::vector<Section>& sections,
                     const std::vector<Picture>& pictures) {
-  const bool failed = std::any_of(sections.begin(), sections.end(),
-                                  [](const Section& part) { return part.failed; });
   std::string text = fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<title>meshparity report</title>\n<style>{}</style>\n</head>\n<body>\n<h1>meshparity</h1>\n"
       "<div class=\"verdict{}\">{}</div>\n",
-      kStyle, failed ? " failed" : "", escaped(title));
+      kStyle, status_of(sections) == 0 ? "" : " failed", escaped(title));
   for (const Section& section : sections) {
     text += fmt::format("<section{}>\n<h2>{}{}</h2>\n<p>{}</p>\n",
-                        section.failed ? " class=\"failed\"" : "", escaped(section.title),
-                        section.failed ? " (failed)" : "", escaped(section.summary));
+                        *section.verdict() != 0 ? " class=\"failed\"" : "", escaped(section.title),
+                        in_brackets(section), escaped(section.summary));
     if (!section.table.headers.empty()) text += html_table(section.table);
     text += "</section>\n";
   }

@@ -159,30 +159,76 @@ TEST(Report, JudgesSpeedWithoutFailing) {
   };
   EXPECT_TRUE(says(slow("0.961", "0.961"), "| +1.2 % |"));
   EXPECT_TRUE(says(slow("0.961", "0.79"), "| 0.790 | >= 0.80 | FAIL | -16.8 % REGRESSED |"));
-  EXPECT_TRUE(says(slow("0.87", "1.01"), "| 1.010 | <= 1.00 | FAIL |"));
+  EXPECT_TRUE(says(slow("0.87", "1.01"), R"(| 1.010 | \<= 1.00 | FAIL |)"));
   EXPECT_TRUE(says(slow("0.87", "1.01"), "canonical / native: 0 of 1 bars met"));
   EXPECT_TRUE(says(slow("\"bar\": 1,", "\"bar\": 0,"), "0 of 0 bars met"));
 }
 
 TEST(Report, FailsWhatFailed) {
   EXPECT_EQ(report_with("parity.json", "\"bit_equal\": 300", "\"bit_equal\": 299").status, 1);
-  EXPECT_EQ(report_with("parity.json", "\"cases\": 300, \"bit_equal\": 300",
-                        "\"cases\": 0, \"bit_equal\": 0")
-                .status,
-            1);
   EXPECT_EQ(report_with("parity.json", "0.31", "1.01").status, 1);
   EXPECT_EQ(report_with("parity.json", "0.31", "0.31, \"native_within\": 49").status, 1);
-  EXPECT_EQ(report_with("parity.json", "\"mpi\"", "\"pigeon\"").status, 1);
-  EXPECT_EQ(report_with("parity.json", "\"cases\": 123", "\"cases\": 0").status, 1);
+  EXPECT_EQ(report_with("parity.json", "\"bit_equal\": 12}", "\"bit_equal\": 11}").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.21", "1.01").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.31", "1.01").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.99", "1.01").status, 1);
-  EXPECT_EQ(report_with("oracle.json", "0.21", "null").status, 1) << "a ratio that is not a number";
-  EXPECT_EQ(report_with("oracle.json", "500", "0").status, 1);
   EXPECT_EQ(report_with("golden.json", "\"same_bits\": 14", "\"same_bits\": 13").status, 1);
   EXPECT_EQ(report_with("mutants.json", "true", "false").status, 1);
   EXPECT_EQ(report_with("coverage.json", "98.1", "96.9").status, 1);
   EXPECT_EQ(report_with("coverage.json", "87.0", "84.9").status, 1);
+}
+
+/// This change to good results leaves nothing that differs, but not all of it proven.
+void expect_unverified(const std::string& name, const std::string& from, const std::string& to,
+                       const std::string& said) {
+  const Ended ended = report_with(name, from, to);
+  EXPECT_EQ(ended.status, 4) << ended.output;
+  EXPECT_TRUE(ended.says("\nUNVERIFIED: ")) << ended.output;
+  EXPECT_TRUE(ended.says("UNVERIFIED  ")) << ended.output;
+  EXPECT_TRUE(ended.says(said)) << ended.output;
+  EXPECT_FALSE(ended.says("all bit-equal to one rank")) << ended.output;
+}
+
+TEST(Report, WhatWasNotRunIsUnverified) {
+  expect_unverified("parity.json", "\"mpi\"", "\"sim\"", "NOT JUDGED: train_dp under Open MPI");
+  expect_unverified("parity.json", "\"sim\", \"cases\": 512", "\"mpi\", \"cases\": 512",
+                    "NOT JUDGED: train_dp on simulated meshes");
+  expect_unverified("parity.json", "\"native_cases\": 50", "\"native_cases\": 0",
+                    "NOT JUDGED: train_dp with native reductions");
+  expect_unverified("parity.json", "0.31", "0", "NOT JUDGED: train_dp with native reductions");
+  expect_unverified("parity.json", "\"cases\": 300, \"bit_equal\": 300",
+                    "\"cases\": 0, \"bit_equal\": 0", "Every product");
+  expect_unverified("parity.json", "\"cases\": 123", "\"cases\": 0",
+                    "NOT REACHED: a rank with an empty share");
+  expect_unverified("parity.json", "\"mpi\"", "\"pigeon\"", "unknown transport 'pigeon'");
+  expect_unverified("oracle.json", "500", "0", "One rank against the float64 oracle");
+  expect_unverified("oracle.json", "0.21", "null", "oracle.json");
+  expect_unverified("golden.json", "[\"sim\", \"mpi\"]", "[\"sim\"]",
+                    "NOT RUN on both transports: mlc");
+  expect_unverified("golden.json", "[\"sim\", \"mpi\"]", "[\"none\", \"mpi\"]", "transports: mlc");
+  expect_unverified("golden.json", "\"runs\": 14, \"same_bits\": 14",
+                    "\"runs\": 0, \"same_bits\": 0", "transports: mlc");
+}
+
+TEST(Report, ADifferenceIsMoreThanAGap) {
+  auto files = good_results();
+  files["golden.json"] = replaced(files["golden.json"], "[\"sim\", \"mpi\"]", "[\"sim\"]");
+  files["oracle.json"] = replaced(files["oracle.json"], "0.21", "1.01");
+  const Ended ended = Folder(files).report();
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(ended.says("\nFAILED: One rank against the float64 oracle\n")) << ended.output;
+  EXPECT_TRUE(ended.says("UNVERIFIED  Recorded traces")) << ended.output;
+}
+
+TEST(Report, MarkdownShowsWhatItQuotesAsItIs) {
+  auto files = good_results();
+  files["mutants.json"] =
+      replaced(files["mutants.json"], "<means> & sums", "*a* [b](c) `d` | e_f\\n# g <h> & i");
+  const Folder folder(files);
+  EXPECT_EQ(folder.report().status, 0);
+  EXPECT_NE(folder.read("report.md").find(R"(| \*a\* \[b\](c) \`d\` \| e\_f # g \<h> \& i |)"),
+            std::string::npos)
+      << folder.read("report.md");
 }
 
 TEST(Report, FailsAnEnvironmentWithOtherBits) {
@@ -222,7 +268,7 @@ TEST(Report, ShowsOnePartAlone) {
   EXPECT_FALSE(ended.says("train_dp")) << ended.output;
   EXPECT_EQ(folder.read("report.md"), "");
   files.erase("portability.json");
-  EXPECT_EQ(Folder(files).report({"--only", "portability"}).status, 1);
+  EXPECT_EQ(Folder(files).report({"--only", "portability"}).status, 4);
 }
 
 TEST(Report, SaysWhatFailed) {
@@ -243,7 +289,8 @@ TEST(Report, NamesTheVerbOfWhatIsMissing) {
   EXPECT_EQ(ended.status, 0) << ended.output;
   EXPECT_TRUE(ended.says("not run: ./ci/mutants")) << ended.output;
   EXPECT_TRUE(ended.says("not run: ./ci/bench")) << ended.output;
-  EXPECT_EQ(folder.report({"--require", "mutants"}).status, 1);
+  EXPECT_EQ(folder.report({"--require", "mutants"}).status, 4);
+  EXPECT_TRUE(folder.report({"--require", "golden"}).says("UNVERIFIED: Recorded traces"));
   EXPECT_EQ(folder.report({"--require", "parity,oracle"}).status, 0);
 }
 
@@ -264,13 +311,13 @@ TEST(Report, AnswersBadUsageWithTwo) {
   EXPECT_EQ(folder.report({"--help"}).status, 0);
 }
 
-RC_GTEST_PROP(Report, FailsOnAnyTruncatedFile, ()) {
+RC_GTEST_PROP(Report, AnyTruncatedFileIsUnverified, ()) {
   auto files = good_results();
   const auto count = static_cast<long>(files.size());
   auto& [name, text] = *std::next(files.begin(), *rc::gen::inRange<long>(0, count));
   text.resize(*rc::gen::inRange<std::size_t>(0, text.size() - 1));
   const Ended ended = Folder(files).report();
-  RC_ASSERT(ended.status == 1);
+  RC_ASSERT(ended.status == 4);
   RC_ASSERT(ended.says(name));
 }
 

@@ -1,10 +1,8 @@
-// A training step takes no memory: all of it was taken before the first one. Replaces operator new,
-// so it is a program of its own.
+// A training step takes no memory: all of it was taken before the first one. Counts every
+// allocation, so it is a program of its own.
 #include <gtest/gtest.h>
 
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -13,82 +11,33 @@
 #include "model/train_single.h"
 #include "parallel/strategy.h"
 #include "parallel/transport/sim/comm_sim.h"
-
-namespace {
-
-std::size_t allocations = 0;  // of all ranks together: there is one thread
-
-void* counted(std::size_t size, std::size_t alignment) noexcept {
-  ++allocations;
-  const std::size_t blocks = size == 0 ? 1 : (size + alignment - 1) / alignment;
-  return std::aligned_alloc(alignment, blocks * alignment);
-}
-
-void* counted_or_throw(std::size_t size, std::size_t alignment = alignof(std::max_align_t)) {
-  if (void* memory = counted(size, alignment)) return memory;
-  throw std::bad_alloc();
-}
-
-// Not inlined: GCC would take the pair of operator new and free for a mistake.
-[[gnu::noinline]] void release(void* memory) noexcept { std::free(memory); }
-
-std::size_t bytes(std::align_val_t alignment) { return static_cast<std::size_t>(alignment); }
-
-}  // namespace
-
-void* operator new(std::size_t size) { return counted_or_throw(size); }
-void* operator new[](std::size_t size) { return counted_or_throw(size); }
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return counted_or_throw(size, bytes(alignment));
-}
-void* operator new[](std::size_t size, std::align_val_t alignment) {
-  return counted_or_throw(size, bytes(alignment));
-}
-void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
-  return counted(size, alignof(std::max_align_t));
-}
-void* operator new[](std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
-  return counted(size, alignof(std::max_align_t));
-}
-void operator delete(void* memory) noexcept { release(memory); }
-void operator delete[](void* memory) noexcept { release(memory); }
-void operator delete(void* memory, std::size_t /*size*/) noexcept { release(memory); }
-void operator delete[](void* memory, std::size_t /*size*/) noexcept { release(memory); }
-void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept { release(memory); }
-void operator delete[](void* memory, std::align_val_t /*alignment*/) noexcept { release(memory); }
-void operator delete(void* memory, std::size_t /*size*/, std::align_val_t /*alignment*/) noexcept {
-  release(memory);
-}
-void operator delete[](void* memory, std::size_t /*size*/,
-                       std::align_val_t /*alignment*/) noexcept {
-  release(memory);
-}
-void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept { release(memory); }
-void operator delete[](void* memory, const std::nothrow_t& /*tag*/) noexcept { release(memory); }
+#include "property_tests/allocations.h"
 
 namespace meshparity {
 namespace {
 
 constexpr std::size_t kSteps = 8;
 
-/// How much had been allocated at the reports of all ranks of a run.
+/// How much had been allocated at the reports of all ranks of a run, by all of them: there is one
+/// thread.
 class Ledger {
  public:
   void note(std::size_t step) {
     if (step == 1) {  // a transport may grow its pools before
       EXPECT_EQ(when_the_first_ended_, 0U) << "a rank ended before another began";
-      when_all_had_begun_ = allocations;
+      when_all_had_begun_ = allocations();
     }
-    if (step + 1 == kSteps && when_the_first_ended_ == 0) when_the_first_ended_ = allocations;
-    if (before_training_ == 0) before_training_ = allocations;
+    if (step + 1 == kSteps && when_the_first_ended_ == 0) when_the_first_ended_ = allocations();
+    if (at_first_report_ == 0) at_first_report_ = allocations();
   }
 
   /// From the last report of step 1 to the first report of the last step.
   std::size_t while_training() const { return when_the_first_ended_ - when_all_had_begun_; }
-  std::size_t before_training() const { return before_training_; }
+  std::size_t before_training() const { return at_first_report_ - at_begin_; }
 
  private:
-  std::size_t before_training_ = 0;
+  std::size_t at_begin_ = allocations();
+  std::size_t at_first_report_ = 0;
   std::size_t when_all_had_begun_ = 0;
   std::size_t when_the_first_ended_ = 0;
 };
@@ -155,7 +104,6 @@ TEST(Allocation, ASingleRankTakesNoMemoryInAStep) {
     for (const bool statistics : {false, true}) {
       Ledger ledger;
       AllocationObserver observer(ledger, statistics);
-      allocations = 0;
       train_single({recipe, model, corpus, initial, observer});
       EXPECT_EQ(ledger.while_training(), 0U) << name_of(recipe.model);
       EXPECT_GT(ledger.before_training(), 0U);
@@ -183,7 +131,6 @@ Ledger allocations_of(const Recipe& recipe, const Way& way, const Parallelism& h
   const Model model = model_of(recipe, corpus.vocabulary());
   const InitialParameters initial(recipe.seed);
   Ledger ledger;
-  allocations = 0;
   run_simulated({.ranks = how.mesh.size(), .seed = 1}, [&](Comm& world) {
     AllocationObserver observer(ledger, statistics);
     entry_of(way.strategy).train({recipe, model, corpus, initial, observer}, how, world);

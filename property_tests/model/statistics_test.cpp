@@ -103,6 +103,28 @@ RC_GTEST_PROP(Statistics, TheNameChangesTheDigest, ()) {
   RC_ASSERT(digest_of(renamed, tensor.values) != digest_of(tensor.shard, tensor.values));
 }
 
+RC_GTEST_PROP(Statistics, EveryMomentChangesTheDigest, ()) {
+  Tensor tensor("w");
+  const std::vector<float> first = tensor.gradient;
+  const std::vector<float> second = tensor.values;
+  const auto digest = [&](std::span<const float> m, std::span<const float> v) {
+    return digest_of(ShardView{&tensor.shard, true, tensor.values, {}, m, v});
+  };
+  const std::uint64_t with_both = digest(first, second);
+  // Each of the two counts, and in its own way.
+  RC_ASSERT(with_both != digest(first, {}));
+  RC_ASSERT(with_both != digest({}, second));
+  RC_ASSERT(digest(first, {}) != digest({}, first));
+  const std::size_t i = *from_to(0, first.size() - 1);
+  const std::uint32_t flipped = 1U << *from_to(0, 31);
+  const auto changed = [&](std::vector<float> values) {
+    values[i] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(values[i]) ^ flipped);
+    return values;
+  };
+  RC_ASSERT(with_both != digest(changed(first), second));
+  RC_ASSERT(with_both != digest(first, changed(second)));
+}
+
 TEST(Statistics, TheSignOfZeroChangesTheDigest) {
   const Shard shard(ParameterSpec{"w", 1, 1, true});
   EXPECT_NE(digest_of(shard, std::vector<float>{0.0F}),

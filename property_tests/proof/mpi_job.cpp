@@ -1,21 +1,45 @@
 #include "property_tests/proof/mpi_job.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
+#include <chrono>
 #include <fstream>
 #include <sstream>
 
-#include "golden/jobs/child_process.h"
 #include "golden/jobs/mpirun.h"
+#include "golden/jobs/temporary_folder.h"
 #include "model/error.h"
 
 namespace meshparity {
 
+std::optional<MpiFailure> failure_in(const ChildResult& job, std::size_t cases) {
+  std::vector<std::string> verdicts(cases);
+  std::istringstream lines(job.output);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string word;
+    std::size_t number = 0;
+    if (!(words >> word >> number) || word != "case" || number >= cases) continue;
+    std::string verdict;
+    std::getline(words >> std::ws, verdict);
+    // Of several ranks' words the one that is not "equal" counts.
+    std::string& known = verdicts[number];
+    if (known.empty() || known == "equal") known = verdict;
+  }
+  const std::string end =
+      job.timed_out ? "hung" : "ended with status " + std::to_string(job.status);
+  for (std::size_t i = 0; i < cases; ++i) {
+    if (verdicts[i].empty()) return MpiFailure{i, "the job " + end + ": " + job.errors};
+    if (verdicts[i] != "equal") return MpiFailure{i, verdicts[i]};
+  }
+  if (job.timed_out || job.status != 0) {
+    return MpiFailure{cases - 1, "every case is equal, but the job " + end + ": " + job.errors};
+  }
+  return std::nullopt;
+}
+
 std::optional<MpiFailure> failure_under_mpi(const std::vector<ParityCase>& cases) {
-  const std::filesystem::path input = std::filesystem::temp_directory_path() /
-                                      ("meshparity-cases-" + std::to_string(::getpid()) + ".jsonl");
+  const TemporaryFolder folder;
+  const std::string input = folder.file("cases.jsonl");
   std::size_t ranks = 1;
   {
     std::ofstream file(input);
@@ -23,35 +47,12 @@ std::optional<MpiFailure> failure_under_mpi(const std::vector<ParityCase>& cases
       file << to_line(c) << "\n";
       ranks = std::max(ranks, c.how.mesh.size());
     }
-    if (!file.flush()) throw EnvironmentError("cannot write " + input.string());
+    if (!file.flush()) throw EnvironmentError("cannot write " + input);
   }
   const auto deadline = std::chrono::seconds(30) + std::chrono::seconds(2) * cases.size();
   const ChildResult job = run_child(
-      mpirun_command(ranks, {program_folder() + "/meshparity-parity-job", input.string()}),
-      deadline);
-  std::filesystem::remove(input);
-
-  // A verdict is a line "case <number> equal" or "case <number> <what went wrong>".
-  std::vector<std::optional<std::string>> verdicts(cases.size());
-  std::istringstream lines(job.output);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string word;
-    std::size_t number = 0;
-    if (!(words >> word >> number) || word != "case" || number >= cases.size()) continue;
-    std::string verdict;
-    std::getline(words >> std::ws, verdict);
-    if (!verdicts[number] || *verdicts[number] == "equal") verdicts[number] = verdict;
-  }
-  for (std::size_t i = 0; i < verdicts.size(); ++i) {
-    if (!verdicts[i]) {
-      const std::string end =
-          job.timed_out ? "hung" : "ended with status " + std::to_string(job.status);
-      return MpiFailure{i, "the job " + end + ": " + job.errors};
-    }
-    if (*verdicts[i] != "equal") return MpiFailure{i, *verdicts[i]};
-  }
-  return std::nullopt;
+      mpirun_command(ranks, {program_folder() + "/meshparity-parity-job", input}), deadline);
+  return failure_in(job, cases.size());
 }
 
 }  // namespace meshparity

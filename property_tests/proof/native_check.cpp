@@ -40,6 +40,16 @@ std::optional<std::string> judge(const Question& question, const Recording& run,
 
 }  // namespace
 
+std::optional<std::string> difference_in(const Recording& run, const ParityCase& c,
+                                         const Question& question, double& worst_ratio) {
+  if (!run.replicas_differ.empty()) return "ranks disagree about " + run.replicas_differ;
+  if (run.steps.size() != c.recipe.steps) return "not every step was reported";
+  for (std::size_t step = 0; step < c.recipe.steps; ++step) {
+    if (auto difference = judge(question, run, step, worst_ratio)) return difference;
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> difference_from_oracle(const ParityCase& c, const Question& question,
                                                   double& worst_ratio) {
   const InitialParameters initial(c.recipe.seed);
@@ -53,18 +63,14 @@ std::optional<std::string> difference_from_oracle(const ParityCase& c, const Que
           .train({question.recipe, question.model, question.corpus, initial, recorder}, c.how,
                  world);
     });
-    if (!run.replicas_differ.empty()) return "ranks disagree about " + run.replicas_differ;
-    if (run.steps.size() != c.recipe.steps) return "not every step was reported";
-    for (std::size_t step = 0; step < c.recipe.steps; ++step) {
-      if (auto difference = judge(question, run, step, worst_ratio)) return difference;
-    }
+    return difference_in(run, c, question, worst_ratio);
   } catch (const TrainingDiverged& error) {
     // Of a training that diverges on one rank too there is nothing to be held to the oracle.
     if (question.expected.divergence.empty()) return error.what();
+    return std::nullopt;
   } catch (const std::exception& error) {
     return error.what();
   }
-  return std::nullopt;
 }
 
 }  // namespace meshparity

@@ -82,6 +82,7 @@ class OracleObserver final : public StepObserver {
       verdict_.worst_update_ratio = std::max(verdict_.worst_update_ratio, worst->second);
     }
     note_difference(update);
+    ++verdict_.updates;
     recording_.steps[number_] = {};  // judged: its memory can go
   }
   void note_difference(const Judgement& judgement) {

@@ -1,109 +1,16 @@
 #include "property_tests/proof/parity_check.h"
 
-#include <bit>
 #include <exception>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include "golden/files/corpus_file.h"
-#include "model/statistics.h"
 #include "model/train_single.h"
-#include "oracle/compare.h"
 #include "parallel/transport/sim/comm_sim.h"
 #include "property_tests/proof/boundary_digest.h"
 
 namespace meshparity {
 namespace {
-
-/// The sign of a NaN is no part of the promise.
-std::string without_sign_of_nan(std::string text) {
-  if (const std::size_t at = text.find("-nan"); at != std::string::npos) text.erase(at, 1);
-  return text;
-}
-
-/// Compares, and remembers the first difference.
-class Comparison final : public StepObserver {
- public:
-  Comparison(const Recording& expected, std::size_t rank) : expected_(expected), rank_(rank) {}
-  bool wants_statistics() const override { return true; }
-
-  void step(const StepView& view) override {
-    ++steps_;
-    if (found_ || view.step >= expected_.steps.size()) return;
-    const Recording::Step& expected = expected_.steps[view.step];
-    // Cause before effect: what the step started from, then the gradient, before the optimizer.
-    compare_values(view, expected.values);
-    for (const ShardView& shard : view.shards) {
-      compare(view.step, Kind::gradient, shard, expected.gradients, shard.gradient);
-    }
-    note(view.step, Kind::loss,
-         first_difference(view.step, scalar_spec("loss"), Exact({&expected.loss, 1}),
-                          {&view.loss, 1}));
-    if (found_) return;
-    if (std::bit_cast<std::uint64_t>(view.gradient_norm) !=
-            std::bit_cast<std::uint64_t>(expected.gradient_norm) ||
-        view.digest != expected.digest) {
-      found_ = {view.step, Kind::statistics,
-                "step " + std::to_string(view.step) + ", rank " + std::to_string(rank_) +
-                    ": every shard of this rank agrees, but gradient norm or digest do not: the "
-                    "counted shards do not cover each element once"};
-    }
-  }
-
-  void finished(const StepView& view) override {
-    ++ends_;
-    compare_values(view, expected_.final_values);
-  }
-
-  void diverged(const std::string& how) { divergence_ = how; }
-
-  std::optional<Difference> result() {
-    if (!found_ && without_sign_of_nan(divergence_) != without_sign_of_nan(expected_.divergence)) {
-      found_ = {steps_, Kind::missing,
-                "rank " + std::to_string(rank_) + " ended with '" + divergence_ +
-                    "', one rank with '" + expected_.divergence + "'"};
-    }
-    const std::size_t ends = expected_.divergence.empty() ? 1 : 0;
-    if (!found_ && (steps_ != expected_.steps.size() || ends_ != ends)) {
-      found_ = {steps_, Kind::missing,
-                "rank " + std::to_string(rank_) + " reported " + std::to_string(steps_) +
-                    " steps of " + std::to_string(expected_.steps.size())};
-    }
-    return found_;
-  }
-
- private:
-  using Kind = Difference::Kind;
-
-  void compare_values(const StepView& view, const FloatTensors& expected) {
-    for (const std::span<const ShardView> views : {view.shards, view.copies}) {
-      for (const ShardView& shard : views) {
-        compare(view.step, Kind::parameter, shard, expected, shard.values);
-      }
-    }
-  }
-
-  void compare(std::size_t step, Kind kind, const ShardView& view, const FloatTensors& expected,
-               std::span<const float> actual) {
-    if (found_) return;
-    const Exact exact(expected.at(view.shard->spec.name));
-    if (!first_difference(step, *view.shard, rank_, exact, actual)) return;
-    Shard named = *view.shard;
-    named.spec.name = (kind == Kind::parameter ? "param/" : "grad/") + named.spec.name;
-    note(step, kind, first_difference(step, named, rank_, exact, actual));
-  }
-  void note(std::size_t step, Kind kind, const std::optional<FirstDifference>& difference) {
-    if (!found_ && difference) found_ = {step, kind, difference->text};
-  }
-
-  const Recording& expected_;
-  std::size_t rank_;
-  std::size_t steps_ = 0;
-  std::size_t ends_ = 0;
-  std::string divergence_;
-  std::optional<Difference> found_;
-};
 
 /// Trains the case, also if training diverges.
 void train_watched(Comm& world, const ParityCase& c, const Question& question,

@@ -38,22 +38,13 @@ void print(std::size_t number, std::string text) {
 void answer(std::size_t number, const ParityCase& c, Comm& group) {
   const Question question(c);
   const auto difference = difference_on(group, c, question);
-  // Everyone learns everyone's (step, kind), 0 for no difference.
-  std::vector<std::uint64_t> seen(group.size(), 0);
-  if (difference) {
-    seen[group.rank()] = 1 + 8 * difference->step + static_cast<std::uint64_t>(difference->kind);
-  }
-  group.all_reduce_integers(seen);
-  std::size_t first = seen.size();
-  for (std::size_t rank = 0; rank < seen.size(); ++rank) {
-    if (seen[rank] != 0 && (first == seen.size() || seen[rank] < seen[first])) first = rank;
-  }
-  if (first == seen.size()) {
+  const auto first = first_to_differ(group, difference);
+  if (!first) {
     if (group.rank() == 0) print(number, "equal");
     return;
   }
   const std::string boundary = first_boundary_on(group, c, question);
-  if (first == group.rank()) {
+  if (*first == group.rank()) {
     print(number, difference->text + ", first boundary that differs: " + boundary);
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "golden/files/corpus_file.h"
 #include "model/gpt2.h"
@@ -72,6 +73,29 @@ std::size_t ParityTally::cases(const std::string& transport) const {
     if (key.second == transport) total += row.cases;
   }
   return total;
+}
+
+ParityTally::Row ParityTally::row_of(const StrategyEntry& entry,
+                                     const std::string& transport) const {
+  const auto found = strategies_.find({std::string(entry.name), transport});
+  return found == strategies_.end() ? Row{} : found->second;
+}
+
+std::size_t ParityTally::fewest_cases(const std::string& transport) const {
+  std::size_t fewest = std::numeric_limits<std::size_t>::max();
+  for (const StrategyEntry& entry : strategies()) {
+    fewest = std::min(fewest, row_of(entry, transport).cases);
+  }
+  return fewest;
+}
+
+std::size_t ParityTally::fewest_native_cases() const {
+  std::size_t fewest = std::numeric_limits<std::size_t>::max();
+  for (const StrategyEntry& entry : strategies()) {
+    const Row row = row_of(entry, "sim");
+    fewest = std::min(fewest, row.native_worst_ratio > 0 ? row.native_cases : 0);
+  }
+  return fewest;
 }
 
 namespace {

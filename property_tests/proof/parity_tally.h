@@ -23,6 +23,10 @@ class ParityTally {
   void add_native(const ParityCase& c, double ratio);
 
   std::size_t cases(const std::string& transport) const;
+  /// The cases of the strategy that has the fewest; 0 if one has none.
+  std::size_t fewest_cases(const std::string& transport) const;
+  /// The same of native cases that were judged, whose errors are never all 0.
+  std::size_t fewest_native_cases() const;
 
   /// "strategies", "products" and "distribution" of parity.json.
   nlohmann::ordered_json to_json() const;
@@ -42,6 +46,8 @@ class ParityTally {
   using Key = std::pair<std::string, std::string>;  // name, transport
   static void count(Row& row, const ParityCase& c, bool equal);
   void classify(const ParityCase& c);
+  /// What was counted for a strategy; nothing if it had no case.
+  Row row_of(const StrategyEntry& entry, const std::string& transport) const;
 
   std::map<Key, Row> strategies_;
   std::map<Key, Row> products_;

@@ -1,8 +1,6 @@
 // meshparity-verify: the proof itself, on many random cases, and its results as JSON.
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -12,19 +10,18 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <vector>
 
-#include "golden/check/golden_recipe.h"
+#include "golden/jobs/exit_status.h"
 #include "model/error.h"
-#include "model/numerics/floating_point.h"
 #include "model/numerics/premises.h"
 #include "property_tests/proof/mpi_job.h"
 #include "property_tests/proof/native_check.h"
-#include "property_tests/proof/oracle_observer.h"
+#include "property_tests/proof/oracle_proof.h"
 #include "property_tests/proof/parity_check.h"
 #include "property_tests/proof/parity_properties.h"
+#include "property_tests/proof/proof_verdict.h"
 
 namespace meshparity {
 namespace {
@@ -59,7 +56,7 @@ int rerun(const Options& options) {
   }
   std::cout << (difference ? failure_text(c, options.transport, *difference) : "bits equal")
             << "\n";
-  return difference ? 1 : 0;
+  return difference ? kProofFailed : kSuccess;
 }
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
@@ -72,77 +69,15 @@ Sample recipes_for(std::size_t cases, std::uint64_t seed) {
   return {(cases + each - 1) / each, seed};
 }
 
-/// One rank on every golden recipe, held to the oracle: recipe by recipe, by whoever has time.
-class OracleProof {
- public:
-  explicit OracleProof(const std::string& golden_dir)
-      : goldens_(golden_recipes(golden_dir, "")), verdicts_(goldens_.size()) {}
+constexpr const char* kSimulated = "every strategy on simulated meshes";
+constexpr const char* kNative = "native reductions within the derived bound";
+constexpr const char* kOracle = "one rank against the float64 oracle";
+constexpr const char* kOpenMpi = "every strategy under Open MPI";
 
-  /// Judges until nothing is left to begin. Prints nothing; several threads may do this.
-  void work() {
-    for (std::size_t i = next_++; i < goldens_.size(); i = next_++) {
-      const GoldenRecipe& golden = goldens_[i];
-      const Model model = model_of(golden.recipe, golden.corpus.vocabulary());
-      verdicts_[i] = hold_to_oracle(golden.recipe, model, golden.corpus);
-    }
-    check_floating_point_environment();
-  }
-
-  bool proven() const {
-    return std::ranges::none_of(
-        verdicts_, [](const OracleVerdict& v) { return v.first_difference.has_value(); });
-  }
-  std::string text() const;
-  nlohmann::ordered_json to_json() const;
-
- private:
-  std::vector<GoldenRecipe> goldens_;
-  std::vector<OracleVerdict> verdicts_;
-  std::atomic<std::size_t> next_{0};
-};
-
-std::string OracleProof::text() const {
-  std::ostringstream text;
-  for (std::size_t i = 0; i < goldens_.size(); ++i) {
-    const OracleVerdict& verdict = verdicts_[i];
-    text << "  " << goldens_[i].name << ": " << verdict.steps << " steps, worst error / bound of "
-         << "blocks alone " << verdict.worst_local_ratio << " (" << verdict.worst_local_what
-         << "), of updates " << verdict.worst_update_ratio << ", of " << verdict.whole_steps
-         << " steps end to end ";
-    if (verdict.whole_steps == 0) {
-      text << "none";
-    } else {
-      text << verdict.worst_ratio << " (" << verdict.worst_tensor << ", step " << verdict.worst_step
-           << ")";
-    }
-    text << "; least of all " << verdict.bluntest_ratio << " (" << verdict.bluntest_what << ")\n";
-    if (verdict.first_difference) text << "  " << *verdict.first_difference << "\n";
-  }
-  return text.str();
-}
-
-nlohmann::ordered_json OracleProof::to_json() const {
-  nlohmann::ordered_json json = {{"recipes", nlohmann::json::array()}};
-  for (std::size_t i = 0; i < goldens_.size(); ++i) {
-    const OracleVerdict& verdict = verdicts_[i];
-    json["recipes"].push_back({{"name", goldens_[i].name},
-                               {"steps", verdict.steps},
-                               {"whole_steps", verdict.whole_steps},
-                               {"worst_ratio", verdict.worst_ratio},
-                               {"worst_local_ratio", verdict.worst_local_ratio},
-                               {"worst_local_what", verdict.worst_local_what},
-                               {"bluntest_ratio", verdict.bluntest_ratio},
-                               {"bluntest_what", verdict.bluntest_what},
-                               {"worst_update_ratio", verdict.worst_update_ratio},
-                               {"worst_tensor", verdict.worst_tensor},
-                               {"worst_step", verdict.worst_step}});
-  }
-  return json;
-}
-
-/// The whole proof. True if all of it holds.
-bool prove(const Options& options) {
+/// The whole proof.
+ProofVerdict prove(const Options& options) {
   const auto begin = std::chrono::steady_clock::now();
+  ProofVerdict verdict({kSimulated, kNative, kOracle, kOpenMpi});
   // Simulated worlds keep one core busy, the oracle another.
   OracleProof oracle(options.golden_dir);
   auto judge = std::async(std::launch::async, [&oracle] { oracle.work(); });
@@ -150,17 +85,19 @@ bool prove(const Options& options) {
   std::cout << "every strategy against one rank (seed " << options.seed
             << "), simulated: " << simulated.recipes << " random recipes ..." << std::endl;
   ParityTally tally;
-  bool proven = holds_simulated(simulated, tally);
+  const bool equal = holds_simulated(simulated, tally);
+  verdict.report(kSimulated, equal, tally.fewest_cases("sim"));
   const double per_minute = 60 * static_cast<double>(tally.cases("sim")) / seconds_since(begin);
   std::cout << "  " << std::llround(per_minute) << " cases/minute" << std::endl;
   const Sample native = recipes_for(options.native_cases, options.seed + 1);
   std::cout << "native reductions, simulated: " << native.recipes << " random recipes ..."
             << std::endl;
-  proven = holds_natively(native, tally) && proven;
+  const bool within = holds_natively(native, tally);
+  verdict.report(kNative, within, tally.fewest_native_cases());
   oracle.work();
   judge.get();
   std::cout << "one rank against the float64 oracle\n" << oracle.text() << std::flush;
-  proven = proven && oracle.proven();
+  verdict.report(kOracle, all_within_bounds(oracle.verdicts()), fewest_steps(oracle.verdicts()));
 #ifdef MESHPARITY_WITH_MPI
   // Last, as mpirun wants the machine to itself.
   std::cout << "every strategy under Open MPI\n  " << options.mpi_cases << " random meshes ..."
@@ -168,7 +105,8 @@ bool prove(const Options& options) {
   // The products are many, so most cases are theirs.
   std::vector<Strategy> dealt(4, Strategy::mesh);
   for (const StrategyEntry& entry : strategies()) dealt.push_back(entry.strategy);
-  proven = holds_under_mpi(dealt, options.mpi_cases, options.seed, tally) && proven;
+  const bool equal_under_mpi = holds_under_mpi(dealt, options.mpi_cases, options.seed, tally);
+  verdict.report(kOpenMpi, equal_under_mpi, tally.fewest_cases("mpi"));
 #endif
   std::cout << tally.distribution_text() << std::flush;
 
@@ -180,13 +118,16 @@ bool prove(const Options& options) {
     write_json(std::filesystem::path(options.reports) / "parity.json", json);
     write_json(std::filesystem::path(options.reports) / "oracle.json", oracle.to_json());
   }
-  return proven;
+  return verdict;
 }
 
 int run(int argc, char** argv) {
   require_premises();
   CLI::App app("Proves that every strategy gives the bits of one rank, on random meshes.",
                "meshparity-verify");
+  app.footer(
+      "Exit status: 0 proven, 1 a difference was found, 2 bad usage or input, 3 the environment\n"
+      "failed, 4 unverified: nothing differs, but a part was not run or judged nothing.");
   Options options;
   app.add_option("--cases", options.cases, "random simulated cases, dealt out to the strategies")
       ->capture_default_str();
@@ -204,12 +145,14 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return app.exit(error) == 0 ? kSuccess : kBadUsage;
   }
   if (!options.one_case.empty()) return rerun(options);
   // RapidCheck prints where its defaults come from; they are not used here.
   ::setenv("RC_PARAMS", ("seed=" + std::to_string(options.seed)).c_str(), 1);
-  return prove(options) ? 0 : 1;
+  const ProofVerdict verdict = prove(options);
+  std::cout << verdict.text() << std::flush;
+  return verdict.status();
 }
 
 }  // namespace
@@ -221,9 +164,9 @@ int main(int argc, char** argv) {
   } catch (const meshparity::UsageError& error) {
     std::cerr << "error: " << error.what() << "\n";
     if (!error.hint().empty()) std::cerr << "try: " << error.hint() << "\n";
-    return 2;
+    return meshparity::kBadUsage;
   } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << "\n";
-    return 3;
+    return meshparity::kEnvironmentFailed;
   }
 }

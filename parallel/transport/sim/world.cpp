@@ -242,10 +242,13 @@ void World::wait_until_complete(Transfer& transfer) {
 
 void World::finish(Transfer& transfer) {
   wait_until_complete(transfer);
-  if (transfer.lent && !transfer.sends) complete_side(*transfer.partner);
+  const bool gives_back = transfer.lent && !transfer.sends;
+  if (gives_back) complete_side(*transfer.partner);
   RankState& owner = ranks_[transfer.owner];
   transfer.active = false;
   transfer.next = std::exchange(owner.free, &transfer);
+  // What was lent may change from now on: a rank that goes on reading it shall see that.
+  if (gives_back) scheduler_.pause(transfer.owner);
 }
 
 const CollectiveCall& World::collective(Group& group, std::size_t rank,

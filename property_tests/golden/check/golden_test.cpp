@@ -1,8 +1,10 @@
 // The recorded traces, and that checking them can fail.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "golden/check/golden_check.h"
@@ -10,6 +12,7 @@
 #include "golden/jobs/child_process.h"
 #include "golden/jobs/temporary_folder.h"
 #include "model/error.h"
+#include "property_tests/fake_mpirun.h"
 
 namespace meshparity {
 namespace {
@@ -156,6 +159,52 @@ TEST(GoldenCases, ShippedGoldensAreReachedOnOneRank) {
     EXPECT_EQ(check_case(recipe, expected, alone).difference, "") << recipe.name;
   }
 }
+
+TEST(GoldenCases, NoneIsThereTwice) {
+  for (const GoldenRecipe& recipe : golden_recipes(MESHPARITY_GOLDEN_DIR, "")) {
+    const std::vector<GoldenCase> cases = golden_cases(recipe, true, true);
+    for (auto a = cases.begin(); a != cases.end(); ++a) {
+      EXPECT_EQ(std::find(a + 1, cases.end(), *a), cases.end()) << recipe.name;
+    }
+  }
+}
+
+#ifdef MESHPARITY_WITH_MPI
+
+/// The case of a golden recipe that is a job of mpirun, on two ranks.
+std::string difference_of_job(const std::string& end) {
+  const GoldenRecipe recipe = golden_recipes(MESHPARITY_GOLDEN_DIR, "mlc").front();
+  const Trace expected = load_trace(recipe.trace_path);
+  GoldenCase job{"mpi", Strategy::dp, {}, 10};
+  job.how.mesh = parse_mesh("dp=2");
+  // Trains as it should, in a simulated world, and ends as told.
+  const FakeMpirun fake(
+      "while [ \"$1\" != -n ]; do shift; done; shift 2\n"
+      "\"${@/--transport=mpi/--transport=sim}\"\n" +
+      end);
+  return check_case(recipe, expected, job).difference;
+}
+
+TEST(GoldenCases, AJobThatFailsHasNotItsGoldensBits) {
+  EXPECT_EQ(difference_of_job("exit 0"), "");
+  EXPECT_TRUE(says(difference_of_job("exit 7"), "mpirun ended with status 7"));
+  EXPECT_TRUE(says(difference_of_job("kill -SEGV $$"), "mpirun ended with status 139"));
+}
+
+TEST_F(Golden, AJobThatFailsIsCounted) {
+  ASSERT_EQ(run({"record", "--reason", "r"}).status, 0);
+  const FakeMpirun fake("exit 1");
+  const std::string json = folder().file("golden.json");
+  const ChildResult result = run({"check", "--json", json});
+  EXPECT_EQ(result.status, 1) << result.output;
+  EXPECT_TRUE(says(result.output, "mpirun ended with status 1")) << result.output;
+  const auto row = nlohmann::json::parse(read_file(json, "json")).at("recipes")[0];
+  // The four jobs of mpirun.
+  EXPECT_EQ(row.at("same_bits").get<std::size_t>() + 4, row.at("runs").get<std::size_t>());
+  EXPECT_EQ(row.at("transports"), (std::set<std::string>{"mpi", "none", "sim"}));
+}
+
+#endif
 
 TEST(GoldenCases, TheShippedCorpusIsNames) {
   const std::string text =

@@ -170,6 +170,17 @@ TEST(ExactSum, ReachesBothEndsOfTheFormat) {
   EXPECT_EQ(largest.rounded(), static_cast<double>(kMany) * square(kLargest));
 }
 
+TEST(ExactSum, BlocksOfTheLargestSignificandsDoNotOverflow) {
+  // Of one exponent, so that all of a block meet in one word; and a few more than whole blocks.
+  for (const int exponent : {-125, 3}) {
+    const float value = std::ldexp(static_cast<float>((1U << 24) - 1), exponent);
+    const std::size_t count = (std::size_t{1} << 17) + 3;
+    LongNumber paper;
+    for (std::size_t i = 0; i < count; ++i) paper.add_square(value);
+    ASSERT_EQ(sum_of(std::vector<float>(count, value)).rounded(), paper.rounded()) << exponent;
+  }
+}
+
 TEST(ExactSum, RoundsToNearestEven) {
   const float big = 0x1p27F;  // squared: 2^54, where doubles are 4 apart
   const float quarter_step = 1.0F;

@@ -1,33 +1,12 @@
-// After the first rounds no operation of a simulated world takes memory. Replaces operator new, so
-// it is a program of its own.
+// After the first rounds no operation of a simulated world takes memory. Counts every
+// allocation, so it is a program of its own.
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
 #include "parallel/transport/sim/comm_sim.h"
-
-namespace {
-
-std::size_t allocations = 0;
-
-void* counted(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-// Not inlined: g++ would see malloc and delete, or new and free, side by side and warn.
-[[gnu::noinline]] void* operator new(std::size_t size) { return counted(size); }
-[[gnu::noinline]] void* operator new[](std::size_t size) { return counted(size); }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#include "property_tests/allocations.h"
 
 namespace meshparity {
 namespace {
@@ -60,10 +39,10 @@ TEST(CommSim, OperationsTakeNoMemoryAfterTheFirstRound) {
         world.native_reduce_scatter(all, mine, counts);
       };
       round();
-      const std::size_t after_one_round = allocations;
+      const std::size_t after_one_round = allocations();
       EXPECT_GT(after_one_round, 0U);
       for (int i = 0; i < 5; ++i) round();
-      EXPECT_EQ(allocations, after_one_round) << "rank " << world.rank() << ", seed " << seed;
+      EXPECT_EQ(allocations(), after_one_round) << "rank " << world.rank() << ", seed " << seed;
     });
   }
 }

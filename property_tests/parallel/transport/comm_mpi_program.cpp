@@ -13,6 +13,7 @@
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -22,6 +23,8 @@
 #include "model/numerics/aligned_floats.h"
 #include "parallel/reducer.h"
 #include "parallel/transport/comm_mpi.h"
+#include "property_tests/parallel/transport/comm_mpi_calls.h"
+#include "property_tests/parallel/transport/comm_mpi_memory.h"
 #include "property_tests/parallel/transport/comm_test_common.h"
 
 namespace meshparity {
@@ -40,6 +43,8 @@ class MpiChecks {
     if (world_.size() > 1) loan_of_another_size();
     long_sums();
     counts();
+    counts_beyond_mpi();
+    for (const std::string& text : check_memory(world_)) fail(text);
     if (world_.size() > 1) message_of_another_size();
     if (world_.size() > 1) truncated_message();
     dropped_request();
@@ -149,6 +154,50 @@ class MpiChecks {
                  [&] { checked_count(std::numeric_limits<std::size_t>::max()); });
   }
 
+  /// No operation lets a count through that MPI would take for another one. Nobody looks at the
+  /// values, of which there are three.
+  void counts_beyond_mpi() {
+    const std::size_t n = world_.size();
+    const std::size_t beyond = std::size_t{std::numeric_limits<int>::max()} + 1;
+    std::array<float, 3> three{};
+    std::array<std::uint64_t, 3> integers{};
+    const std::span<float> values(three.data(), beyond);
+    const std::size_t me = world_.rank();
+    const auto refused = [&](const char* what, const std::function<void()>& operation) {
+      expect_error(what, {"MPI cannot take 2147483648"}, operation);
+    };
+    refused("send", [&] { world_.send(values, me, 7); });
+    refused("recv", [&] { world_.recv(values, me, 7); });
+    refused("isend", [&] { world_.isend(values, me, 7); });
+    refused("irecv", [&] { world_.irecv(values, me, 7); });
+    refused("lend", [&] { world_.lend(values, me, 7); });
+    refused("borrow", [&] { world_.borrow(values, me, 7); });
+    refused("broadcast", [&] { world_.broadcast(values, 0); });
+    refused("all_reduce_integers",
+            [&] { world_.all_reduce_integers(std::span<std::uint64_t>(integers.data(), beyond)); });
+    refused("all_reduce_maximum", [&] { world_.all_reduce_maximum(values); });
+    refused("native_all_reduce", [&] { world_.native_all_reduce(values); });
+    // A block too long, or one that begins too far away. (Blocks of one rank begin at 0.)
+    std::vector<std::size_t> counts(n, 0);
+    counts.front() = beyond;
+    std::vector<std::size_t> far(n, 1);
+    far.front() = beyond - 1;
+    const auto of_all = [&](const std::vector<std::size_t>& sizes) {
+      const std::size_t total = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
+      // An address apart, so that the two do not overlap.
+      const std::span<float> all(three.data() + beyond, total);
+      const std::span<float> mine(three.data(), sizes[me]);
+      refused("all_gather", [&] { world_.all_gather(mine, all, sizes); });
+      refused("native_reduce_scatter", [&] { world_.native_reduce_scatter(all, mine, sizes); });
+    };
+    of_all(counts);
+    if (n > 2) of_all(far);
+    std::vector<std::size_t> to_myself(n, 0);
+    to_myself[me] = beyond;
+    const std::span<float> incoming(three.data() + beyond, beyond);
+    refused("all_to_all", [&] { world_.all_to_all(values, to_myself, incoming, to_myself); });
+  }
+
   void message_of_another_size() {
     std::array<float, 5> values{};
     if (world_.rank() == 0) world_.send({values.data(), 2}, 1, 3);
@@ -240,6 +289,11 @@ int run(std::string_view how) {
     MpiChecks checks(mpi.comm());
     checks.run();
     status = checks.failed() ? 1 : 0;
+  }
+  if (const CommunicatorCalls calls = communicator_calls(); calls.made != calls.freed) {
+    std::cerr << "comm_mpi_program: " + std::to_string(calls.made) + " communicators made, " +
+                     std::to_string(calls.freed) + " freed\n";
+    status = 1;
   }
   if (!told_of_dropped) {
     std::cerr << "comm_mpi_program: the end of MPI did not tell of the dropped request\n";

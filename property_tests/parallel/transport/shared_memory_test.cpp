@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -94,6 +95,24 @@ TEST(SharedMemory, WhatIsGivenBackBecomesOneBlockAgain) {
   arena->give_back(second, kBytes);  // between two that are free
   EXPECT_EQ(arena->take(3 * kBytes), first);
   EXPECT_NE(arena->take(kBytes), last);
+}
+
+TEST(SharedMemory, WhatIsGivenBackTakesNoMemory) {
+  MESHPARITY_ARENA_OR_SKIP(arena);
+  const auto taken = [&] {
+    struct stat status {};
+    EXPECT_EQ(fstat(static_cast<int>(arena->address().file), &status), 0);
+    return static_cast<std::size_t>(status.st_blocks) * 512;
+  };
+  const std::size_t before = taken();
+  constexpr std::size_t kBytes = 4 * kLargePage;
+  for (int round = 0; round < 3; ++round) {
+    void* const block = arena->take(kBytes);
+    mark(floats(block, kBytes / sizeof(float)), 1);
+    EXPECT_GE(taken(), before + kBytes);
+    arena->give_back(block, kBytes);
+    EXPECT_LE(taken(), before + kLargePage);
+  }
 }
 
 TEST(SharedMemory, MoreThanThereIsIsRefused) {
