@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -11,6 +10,7 @@
 #include <limits>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "golden/files/file_io.h"
 #include "golden/files/number_text.h"
@@ -118,21 +118,33 @@ std::string known_keys(ModelKind model) {
   return keys;
 }
 
-/// What CLI11's reader makes of one line. It gets single lines, because it knows no line numbers
-/// and joins repeated keys, and other brackets than [ ] for arrays, because a path may begin with
-/// one.
-CLI::ConfigItem parse_line(const std::string& line) {
-  CLI::ConfigBase reader;
-  reader.arrayBounds('\x01', '\x02');
-  std::istringstream input(line);
-  const std::vector<CLI::ConfigItem> items = reader.from_config(input);
-  const bool is_pair = line.find('=') < line.find('#') && items.size() == 1 &&
-                       items.front().parents.empty() && items.front().inputs.size() == 1;
-  if (!is_pair || items.front().name.empty()) {
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  const std::size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
+}
+
+/// A line without its comment as key and value. Quotes around a value keep its spaces; nothing
+/// inside them has another meaning, so a value may hold quotes, too.
+std::pair<std::string_view, std::string_view> key_and_value(std::string_view line) {
+  constexpr std::string_view kOfKeys =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+  const std::size_t equals = std::min(line.find('='), line.size());
+  const std::string_view key = trimmed(line.substr(0, equals));
+  std::string_view value = trimmed(line.substr(equals));
+  bool is_pair =
+      !value.empty() && !key.empty() && key.find_first_not_of(kOfKeys) == std::string_view::npos;
+  if (is_pair) value = trimmed(value.substr(1));
+  if (!value.empty() && (value.front() == '"' || value.front() == '\'')) {
+    is_pair &= value.size() > 1 && value.front() == value.back();
+    if (is_pair) value = value.substr(1, value.size() - 2);
+  }
+  if (!is_pair) {
     throw UsageError(fmt::format("'{}' is not 'key = value'", line),
                      "write lines such as lr = 0.1");
   }
-  return items.front();
+  return {key, value};
 }
 
 bool is_written(const RecipeField& field, const Recipe& recipe) {
@@ -280,15 +292,15 @@ void apply_recipe_text(Recipe& recipe, const std::string& text, const std::strin
   std::istringstream lines(text);
   std::string line;
   for (std::size_t number = 1; std::getline(lines, line); ++number) {
-    CLI::detail::trim(line);
-    if (line.empty() || line.front() == '#') continue;
+    const std::string_view said = trimmed(std::string_view(line).substr(0, line.find('#')));
+    if (said.empty()) continue;
     const std::string place = fmt::format("{}:{}: ", name, number);
     try {
-      const CLI::ConfigItem item = parse_line(line);
-      if (!seen.insert(item.name).second) {
-        throw UsageError(fmt::format("key '{}' is repeated", item.name), "keep one of the lines");
+      const auto [key, value] = key_and_value(said);
+      if (!seen.emplace(key).second) {
+        throw UsageError(fmt::format("key '{}' is repeated", key), "keep one of the lines");
       }
-      fields.push_back({item.name, item.inputs.front(), place});
+      fields.push_back({std::string(key), std::string(value), place});
     } catch (const UsageError& e) {
       throw UsageError(place + e.what(), e.hint());
     }

@@ -65,34 +65,42 @@ std::uint64_t MpiProcess::show(std::span<const float> values, Transfer& transfer
   return *place;
 }
 
-/// Collective. Ranks of one machine open each other's memory.
+/// Collective. Ranks of one machine open each other's memory; only those that one daemon of Open
+/// MPI started look for it, since on another machine a process's number is somebody else's.
 void MpiProcess::meet_neighbours() {
   int ranks = 0;
   int rank = 0;
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   neighbours_.resize(static_cast<std::size_t>(ranks));
-  if (ranks == 1) return;
+  MPI_Comm machine = MPI_COMM_NULL;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+  MPI_Comm_size(machine, &ranks);
+  if (ranks > 1) meet_neighbours_of(machine, rank, static_cast<std::size_t>(ranks));
+  MPI_Comm_free(&machine);
+}
 
-  const auto me = static_cast<std::size_t>(rank);
+/// Collective over `machine`, a group of `size` ranks; this one has the number `rank` in the world.
+void MpiProcess::meet_neighbours_of(MPI_Comm machine, int rank, std::size_t size) {
+  std::vector<int> ranks(size);
+  MPI_Allgather(&rank, 1, MPI_INT, ranks.data(), 1, MPI_INT, machine);
   auto arena = SharedArena::create();
-  std::vector<ArenaAddress> addresses(neighbours_.size());
-  if (arena != nullptr) addresses[me] = arena->address();
-  MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, addresses.data(), sizeof(ArenaAddress),
-                MPI_BYTE, MPI_COMM_WORLD);
-  std::vector<std::uint8_t> sees(neighbours_.size());
-  std::vector<std::uint8_t> is_seen_by(neighbours_.size());
-  for (std::size_t r = 0; r < neighbours_.size(); ++r) {
-    if (r != me && arena != nullptr && addresses[r].process != 0) {
-      neighbours_[r] = PeerArena::open(addresses[r]);
-    }
-    sees[r] = neighbours_[r] != nullptr ? 1 : 0;
+  std::vector<ArenaAddress> addresses(size);
+  const ArenaAddress mine = arena == nullptr ? ArenaAddress() : arena->address();
+  MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, addresses.data(), sizeof(mine), MPI_BYTE, machine);
+  std::vector<std::unique_ptr<PeerArena>> seen(size);
+  std::vector<std::uint8_t> sees(size);
+  std::vector<std::uint8_t> is_seen_by(size);
+  for (std::size_t r = 0; r < size; ++r) {
+    if (ranks[r] != rank && arena != nullptr) seen[r] = PeerArena::open(addresses[r]);
+    sees[r] = seen[r] != nullptr ? 1 : 0;
   }
-  MPI_Alltoall(sees.data(), 1, MPI_BYTE, is_seen_by.data(), 1, MPI_BYTE, MPI_COMM_WORLD);
+  MPI_Alltoall(sees.data(), 1, MPI_BYTE, is_seen_by.data(), 1, MPI_BYTE, machine);
   std::vector<const Watchdog::Waited*> waited;
-  for (std::size_t r = 0; r < neighbours_.size(); ++r) {
-    if (is_seen_by[r] == 0) neighbours_[r].reset();
-    if (neighbours_[r] != nullptr) waited.push_back(&neighbours_[r]->head().waited);
+  for (std::size_t r = 0; r < size; ++r) {
+    if (seen[r] == nullptr || is_seen_by[r] == 0) continue;
+    waited.push_back(&seen[r]->head().waited);
+    neighbours_[static_cast<std::size_t>(ranks[r])] = std::move(seen[r]);
   }
   if (waited.empty()) return;
   // Blocks may outlive MPI, so their memory stays until the process ends.

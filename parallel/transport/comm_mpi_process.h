@@ -84,6 +84,7 @@ class MpiProcess {
 
  private:
   void meet_neighbours();
+  void meet_neighbours_of(MPI_Comm machine, int rank, std::size_t size);
 
   SharedArena* arena_ = nullptr;
   std::vector<std::unique_ptr<PeerArena>> neighbours_;  // [rank in the world]

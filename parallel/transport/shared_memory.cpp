@@ -7,6 +7,8 @@
 #include <unistd.h>
 #endif
 
+#include <array>
+#include <fstream>
 #include <functional>
 #include <new>
 #include <random>
@@ -53,6 +55,13 @@ bool stretch(int file) {
   return ftruncate(file, static_cast<off_t>(kArena)) == 0;
 }
 
+/// What a symbolic link says; empty if there is none.
+std::string link_text(const char* path) {
+  std::array<char, 64> text{};
+  const ssize_t size = readlink(path, text.data(), text.size());
+  return size < 0 ? "" : std::string(text.data(), static_cast<std::size_t>(size));
+}
+
 #endif
 
 }  // namespace
@@ -72,8 +81,9 @@ std::unique_ptr<SharedArena> SharedArena::create() {
 
 SharedArena::SharedArena(int file, std::byte* begin) : file_(file), begin_(begin) {
   std::random_device random;
-  address_ = {static_cast<std::uint64_t>(getpid()), static_cast<std::uint64_t>(file),
-              (std::uint64_t{random()} << 32) + random()};
+  const std::uint64_t numbering = process_numbering();
+  address_ = {numbering, numbering == 0 ? 0 : static_cast<std::uint64_t>(getpid()),
+              static_cast<std::uint64_t>(file), (std::uint64_t{random()} << 32) + random()};
   new (begin_) ArenaHead{.token = address_.token};
   free_[kLargePage] = kArena - kLargePage;
 }
@@ -104,10 +114,24 @@ void SharedArena::give_back(void* memory, std::size_t bytes) noexcept {
   }
 }
 
+std::uint64_t process_numbering() {
+  if (link_text("/proc/self") != std::to_string(getpid())) return 0;
+  std::string boot;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot);
+  const std::string names = link_text("/proc/self/ns/pid");
+  if (boot.empty() || names.empty()) return 0;
+  std::uint64_t digest = 14695981039346656037U;  // FNV-1a
+  for (const char byte : boot + names) {
+    digest = (digest ^ static_cast<unsigned char>(byte)) * 1099511628211U;
+  }
+  return digest;
+}
+
 std::unique_ptr<PeerArena> PeerArena::open(const ArenaAddress& address) {
+  if (address.process == 0 || address.numbering != process_numbering()) return nullptr;
   const std::string path =
       "/proc/" + std::to_string(address.process) + "/fd/" + std::to_string(address.file);
-  // In another container that number may be any process's file: opening it must not block.
+  // The process may have ended, and its number be another's: opening any file must not block.
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file < 0) return nullptr;
   const bool long_enough = lseek(file, 0, SEEK_END) == static_cast<off_t>(kArena);
@@ -122,6 +146,7 @@ PeerArena::~PeerArena() { munmap(const_cast<std::byte*>(begin_), kArena); }
 
 #else
 
+std::uint64_t process_numbering() { return 0; }
 std::unique_ptr<SharedArena> SharedArena::create() { return nullptr; }
 SharedArena::SharedArena(int file, std::byte* begin) : file_(file), begin_(begin) {}
 SharedArena::~SharedArena() = default;

@@ -16,7 +16,8 @@ namespace meshparity {
 
 /// How another process finds an arena.
 struct ArenaAddress {
-  std::uint64_t process = 0;
+  std::uint64_t numbering = 0;  ///< as `process_numbering` says it
+  std::uint64_t process = 0;    ///< its number in /proc; 0: nobody can
   std::uint64_t file = 0;
   std::uint64_t token = 0;  ///< random, at the beginning of the arena: tells it from others
 };
@@ -26,6 +27,11 @@ struct ArenaHead {
   std::uint64_t token = 0;
   std::atomic<std::int64_t> waited{0};  ///< of the owner's watchdog
 };
+
+/// Tells what the numbers in /proc mean here: the same value only for processes that run on one
+/// kernel, since one boot, in one namespace of processes. 0 where /proc does not say, or numbers
+/// this process otherwise than it does itself.
+std::uint64_t process_numbering();
 
 /// The large blocks of this process, in a file without a name (memfd_create) that others can map.
 /// It reserves addresses; memory is taken page by page, and given back with the blocks.
@@ -59,7 +65,8 @@ class SharedArena final : public BlockSource {
 /// The arena of another process, to be read.
 class PeerArena {
  public:
-  /// Null if this process may not see it, or if the address names something else (in a container).
+  /// Null if this process may not see it, or if the address was made where numbers of processes
+  /// mean others (another machine, another container): then nothing is opened.
   static std::unique_ptr<PeerArena> open(const ArenaAddress& address);
   ~PeerArena();
   PeerArena(const PeerArena&) = delete;

@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
+#include <sched.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -136,6 +141,51 @@ TEST(SharedMemory, AnotherArenaIsNotOpened) {
   address = arena->address();
   address.file = 1'000'000;
   EXPECT_EQ(PeerArena::open(address), nullptr);
+}
+
+TEST(SharedMemory, NumbersOfProcessesElsewhereAreNotOpened) {
+  MESHPARITY_ARENA_OR_SKIP(arena);
+  EXPECT_NE(process_numbering(), 0U);
+  EXPECT_EQ(process_numbering(), process_numbering());
+  // Number, file and token fit: only where they were given, the number means another process.
+  ArenaAddress address = arena->address();
+  EXPECT_EQ(address.numbering, process_numbering());
+  address.numbering += 1;
+  EXPECT_EQ(PeerArena::open(address), nullptr);
+  address.numbering = 0;
+  EXPECT_EQ(PeerArena::open(address), nullptr);
+  EXPECT_NE(PeerArena::open(arena->address()), nullptr);
+}
+
+/// What `process_numbering` is for a child in a new namespace of processes, whose /proc is left as
+/// it was; nothing where the system allows none.
+std::optional<std::uint64_t> numbering_in_new_namespace() {
+  std::array<int, 2> ends{};
+  if (::pipe(ends.data()) != 0) return std::nullopt;
+  const pid_t outer = ::fork();
+  if (outer == 0) {
+    const bool allowed =
+        ::unshare(CLONE_NEWPID) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWPID) == 0;
+    const pid_t inner = allowed ? ::fork() : -1;
+    if (inner == 0) {
+      const std::uint64_t numbering = process_numbering();
+      ::_exit(::write(ends[1], &numbering, sizeof(numbering)) == sizeof(numbering) ? 0 : 1);
+    }
+    if (inner > 0) ::waitpid(inner, nullptr, 0);
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  ::waitpid(outer, nullptr, 0);
+  std::uint64_t numbering = 0;
+  const bool told = ::read(ends[0], &numbering, sizeof(numbering)) == sizeof(numbering);
+  ::close(ends[0]);
+  return told ? std::optional(numbering) : std::nullopt;
+}
+
+TEST(SharedMemory, AContainerThatSeesOtherNumbersKnowsIt) {
+  const auto numbering = numbering_in_new_namespace();
+  if (!numbering) GTEST_SKIP() << "no namespaces of processes here";
+  EXPECT_EQ(*numbering, 0U);
 }
 
 TEST(SharedMemory, LoansOutsideAreRefused) {
