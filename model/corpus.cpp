@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <utility>
 
 #include "model/error.h"
 #include "model/numerics/philox.h"
@@ -85,20 +86,20 @@ std::vector<Token> numbers_in(std::string_view text, std::size_t vocabulary) {
 
 }  // namespace
 
-Corpus::Corpus(std::string_view text, std::size_t context) : kind_(Kind::rows), context_(context) {
-  read_lines(text);
+Corpus::Corpus(std::string text, std::size_t context) : kind_(Kind::rows), context_(context) {
+  read_lines(std::move(text));
   share_out(narrow_.size());
 }
 
-Corpus Corpus::documents(std::string_view text, std::size_t sequence) {
+Corpus Corpus::documents(std::string text, std::size_t sequence) {
   Corpus corpus(Kind::documents);
   corpus.context_ = corpus.positions_ = sequence;
-  corpus.read_lines(text);
+  corpus.read_lines(std::move(text));
   corpus.share_out(corpus.documents_.size() - 1);
   return corpus;
 }
 
-Corpus Corpus::stream(std::string_view text, std::size_t sequence, bool all_bytes) {
+Corpus Corpus::stream(std::string text, std::size_t sequence, bool all_bytes) {
   if (text.empty()) throw UsageError("the corpus holds no text", "give a file with some text");
   require_below_4_gib(text);
   Corpus corpus(Kind::windows);
@@ -112,13 +113,13 @@ Corpus Corpus::stream(std::string_view text, std::size_t sequence, bool all_byte
   corpus.bytes_ = bytes_in_order(occurs);
   corpus.vocabulary_ = corpus.bytes_.size();
   const auto token_of = tokens_of(corpus.bytes_, 0);
-  corpus.narrow_.reserve(text.size());
-  for (const char byte : text) {
-    corpus.narrow_.push_back(token_of[static_cast<unsigned char>(byte)]);
+  for (char& byte : text) {
+    byte = static_cast<char>(token_of[static_cast<unsigned char>(byte)]);
   }
   const std::size_t training = text.size() / 10 * 9 + text.size() % 10 * 9 / 10;
   corpus.parts_[0].files = {{0, training}};
   corpus.parts_[1].files = {{training, text.size()}};
+  corpus.narrow_ = std::move(text);
   for (Part& part : corpus.parts_) corpus.add_window_starts(part);
   return corpus;
 }
@@ -144,7 +145,7 @@ Corpus Corpus::token_files(std::vector<std::uint16_t> tokens,
   return corpus;
 }
 
-void Corpus::read_lines(std::string_view text) {
+void Corpus::read_lines(std::string text) {
   Occurs occurs{};
   for_each_line(text, [&](std::string_view line) { mark(occurs, line); });
   bytes_ = bytes_in_order(occurs);
@@ -155,14 +156,23 @@ void Corpus::read_lines(std::string_view text) {
   }
   require_below_4_gib(text);
   const auto token_of = tokens_of(bytes_, boundary_);
-  narrow_.reserve(text.size() + 1);
+  if (!text.ends_with('\n')) text += '\n';
   const bool keep_starts = kind_ == Kind::documents;
+  if (keep_starts) {
+    documents_.reserve(1 + static_cast<std::size_t>(std::ranges::count(text, '\n')));
+  }
+  // In place: no token comes to stand behind the byte or the line end that it is made of.
+  std::size_t size = 0;
   for_each_line(text, [&](std::string_view line) {
-    if (keep_starts) documents_.push_back(static_cast<std::uint32_t>(narrow_.size()));
-    for (const char byte : line) narrow_.push_back(token_of[static_cast<unsigned char>(byte)]);
-    narrow_.push_back(0);
+    if (keep_starts) documents_.push_back(static_cast<std::uint32_t>(size));
+    for (const char byte : line) {
+      text[size++] = static_cast<char>(token_of[static_cast<unsigned char>(byte)]);
+    }
+    text[size++] = 0;
   });
-  if (keep_starts) documents_.push_back(static_cast<std::uint32_t>(narrow_.size()));
+  if (keep_starts) documents_.push_back(static_cast<std::uint32_t>(size));
+  text.resize(size);
+  narrow_ = std::move(text);
 }
 
 void Corpus::share_out(std::size_t total) {
@@ -319,7 +329,9 @@ void Corpus::copy_tokens(std::size_t from, std::span<Token> to) const {
   if (narrow_.empty()) {
     std::copy_n(wide_.begin() + offset, to.size(), to.begin());
   } else {
-    std::copy_n(narrow_.begin() + offset, to.size(), to.begin());
+    std::transform(narrow_.begin() + offset,
+                   narrow_.begin() + offset + static_cast<std::ptrdiff_t>(to.size()), to.begin(),
+                   [](char token) { return Token{static_cast<unsigned char>(token)}; });
   }
 }
 
@@ -329,7 +341,7 @@ void Corpus::fill_row(std::size_t row, std::span<Token> tokens, std::span<Token>
   const std::size_t padding = context_ - known;
   std::ranges::fill(tokens.first(padding), 0);
   copy_tokens(row - known, tokens.subspan(padding));
-  targets[0] = narrow_[row];
+  targets[0] = token_at(row);
 }
 
 void Corpus::fill_document(std::size_t document, std::span<Token> tokens,

@@ -29,6 +29,8 @@ inline constexpr Token kNoTarget = -1;
 /// and may be empty. The vocabulary is the boundary token 0 and then the bytes that occur in lines,
 /// in byte order. A document of n bytes has n + 1 targets, the last of them 0.
 ///
+/// A text's memory becomes that of its tokens, so a corpus takes no more than its file.
+///
 /// The first 90 % (of rows, documents or bytes) are for training, the others for validation; token
 /// files are for one or the other.
 class Corpus {
@@ -36,14 +38,14 @@ class Corpus {
   enum class Split { training, validation };
 
   /// Rows. Throws UsageError if the text holds no byte besides line ends, or has 4 GiB.
-  Corpus(std::string_view text, std::size_t context);
+  Corpus(std::string text, std::size_t context);
 
   /// Documents of at most `sequence` targets: what is longer is cut. Throws as rows do.
-  static Corpus documents(std::string_view text, std::size_t sequence);
+  static Corpus documents(std::string text, std::size_t sequence);
 
   /// One stream of bytes, line ends among them; the vocabulary is the bytes that occur, in byte
   /// order, or all 256. Throws UsageError for an empty text, or 4 GiB.
-  static Corpus stream(std::string_view text, std::size_t sequence, bool all_bytes);
+  static Corpus stream(std::string text, std::size_t sequence, bool all_bytes);
 
   /// `tokens`: all files, one after the other, of these sizes. A window never crosses from one to
   /// the next. Every token is below `vocabulary`; what a token stands for is unknown.
@@ -117,14 +119,16 @@ class Corpus {
   explicit Corpus(Kind kind) : kind_(kind) {}
 
   const Part& part(Split split) const { return parts_[split == Split::training ? 0 : 1]; }
-  void read_lines(std::string_view text);
+  void read_lines(std::string text);
   void share_out(std::size_t total);
   void add_window_starts(Part& part) const;
   std::size_t start_of(const Part& part, std::size_t index) const;
   std::size_t drawn_sample(Split split, std::uint32_t bits) const;
   std::size_t targets_of(Split split, std::size_t index) const;
   std::size_t stream_size() const { return narrow_.empty() ? wide_.size() : narrow_.size(); }
-  Token token_at(std::size_t at) const { return narrow_.empty() ? wide_[at] : narrow_[at]; }
+  Token token_at(std::size_t at) const {
+    return narrow_.empty() ? wide_[at] : static_cast<unsigned char>(narrow_[at]);
+  }
   void copy_tokens(std::size_t from, std::span<Token> to) const;
   void fill_row(std::size_t row, std::span<Token> tokens, std::span<Token> targets) const;
   void fill_document(std::size_t document, std::span<Token> tokens, std::span<Token> targets) const;
@@ -138,7 +142,7 @@ class Corpus {
   std::vector<unsigned char> bytes_;
   // The stream of all tokens in one of these: small types, because samples are drawn from all over,
   // and each costs a visit to memory. Every document is followed by a 0; row r predicts token r.
-  std::vector<std::uint8_t> narrow_;
+  std::string narrow_;  ///< a byte each
   std::vector<std::uint16_t> wide_;
   std::vector<std::uint32_t> documents_;  ///< documents: where each starts, and the end
   std::array<Part, 2> parts_;             ///< training, validation

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "golden/files/file_io.h"
@@ -18,11 +19,12 @@ namespace meshparity {
 namespace {
 
 std::pair<Corpus, std::string> read_text(const Recipe& recipe) {
-  const std::string file = read_file(recipe.data, "corpus");
-  if (file.empty()) throw UsageError(fmt::format("corpus '{}' is empty", recipe.data));
+  std::string text = read_file(recipe.data, "corpus");
+  if (text.empty()) throw UsageError(fmt::format("corpus '{}' is empty", recipe.data));
   const TextKind kind = recipe.form == DataForm::text ? TextKind::bytes : TextKind::lines;
-  const std::string_view text = plain_text(file, kind, "corpus", recipe.data);
-  return {corpus_of(recipe, text), sha256(file)};
+  std::string hash = sha256(text);
+  text.erase(0, text.size() - plain_text(text, kind, "corpus", recipe.data).size());
+  return {corpus_of(recipe, std::move(text)), std::move(hash)};
 }
 
 std::pair<Corpus, std::string> read_tokens(const Recipe& recipe) {
@@ -77,10 +79,12 @@ void require_samples(const Recipe& recipe, const Corpus& corpus) {
 
 }  // namespace
 
-Corpus corpus_of(const Recipe& recipe, std::string_view text) {
-  if (recipe.model == ModelKind::mlp) return {text, recipe.context};
-  if (recipe.form == DataForm::lines) return Corpus::documents(text, positions_of(recipe));
-  return Corpus::stream(text, positions_of(recipe), recipe.all_bytes);
+Corpus corpus_of(const Recipe& recipe, std::string text) {
+  if (recipe.model == ModelKind::mlp) return {std::move(text), recipe.context};
+  if (recipe.form == DataForm::lines) {
+    return Corpus::documents(std::move(text), positions_of(recipe));
+  }
+  return Corpus::stream(std::move(text), positions_of(recipe), recipe.all_bytes);
 }
 
 std::pair<Corpus, std::string> read_corpus(const Recipe& recipe) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "model/corpus.h"
@@ -15,7 +14,7 @@ namespace meshparity {
 std::pair<Corpus, std::string> read_corpus(const Recipe& recipe);
 
 /// The corpus that a text is, for a recipe that trains on texts.
-Corpus corpus_of(const Recipe& recipe, std::string_view text);
+Corpus corpus_of(const Recipe& recipe, std::string text);
 
 /// A corpus that has a vocabulary, for a model that is only sampled from, and nothing worth
 /// training on. `bytes`: `Corpus::bytes` of what the model was trained on.

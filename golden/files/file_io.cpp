@@ -2,23 +2,38 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
+#include <utility>
 
+#include "golden/files/printable.h"
 #include "model/error.h"
 
 namespace meshparity {
 namespace {
 
 constexpr std::size_t kFlushBytes = std::size_t{1} << 20;
+constexpr std::size_t kMostShown = 1000;  // bytes of a path
+
+std::string quoted(const std::string& path) {
+  return fmt::format("'{}'", printable(path, kMostShown));
+}
+
+/// An error of opening or naming a file: the machine's, or else the user's.
+[[noreturn]] void refuse(const std::string& what, int reason, const std::string& hint) {
+  const std::string text = fmt::format("{}: {}", what, std::strerror(reason));
+  const std::array machine = {EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC};
+  if (std::ranges::find(machine, reason) != machine.end()) throw EnvironmentError(text);
+  throw UsageError(text, hint);
+}
 
 /// The file that will really be written: a link is followed, so that renaming does not replace it.
 std::filesystem::path target_of(const std::string& path) {
@@ -27,78 +42,102 @@ std::filesystem::path target_of(const std::string& path) {
   return error ? std::filesystem::path(path) : target;
 }
 
-/// Writes the directory to the disk, without which a rename may be lost.
-void flush_directory(const std::filesystem::path& file) {
+/// Gives a new file the owner and the permissions of the one that it will replace. Who had no
+/// access does not get it: without the owning group, no group has any.
+void take_access(int descriptor, const struct stat& replaced) {
+  const bool owned = ::fchown(descriptor, replaced.st_uid, replaced.st_gid) == 0 ||
+                     ::fchown(descriptor, static_cast<uid_t>(-1), replaced.st_gid) == 0;
+  const mode_t kept = S_IRWXU | S_IRWXO | (owned ? S_IRWXG : 0);
+  ::fchmod(descriptor, replaced.st_mode & kept);
+}
+
+/// Writes the directory to the disk, without which a rename may be lost. Returns an errno.
+int flush_directory(const std::filesystem::path& file) {
   const std::filesystem::path directory = file.has_parent_path() ? file.parent_path() : ".";
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);  // Some file systems cannot; the rename itself has already succeeded.
+  if (descriptor < 0) return 0;  // it may be written to, but not read
+  const int reason = ::fsync(descriptor) == 0 ? 0 : errno;
   ::close(descriptor);
+  return reason == EINVAL || reason == ENOTSUP ? 0 : reason;  // some file systems cannot
 }
 
 }  // namespace
 
-std::string read_file(const std::string& path, const std::string& kind) {
+InputFile::InputFile(const std::string& path, std::string kind)
+    : name_(fmt::format("{} {}", kind, quoted(path))),
+      descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY)) {
   const std::string hint = fmt::format("give a readable {} file", kind);
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    throw UsageError(fmt::format("{} '{}' is a directory", kind, path), hint);
+  if (descriptor_ < 0) refuse(name_ + " cannot be read", errno, hint);
+  struct stat status {};
+  if (::fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
+    ::close(descriptor_);
+    throw UsageError(name_ + " is a directory", hint);
   }
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    throw UsageError(fmt::format("{} '{}' cannot be read: {}", kind, path, std::strerror(errno)),
-                     hint);
+  if (S_ISREG(status.st_mode)) size_ = static_cast<std::size_t>(status.st_size);
+}
+
+InputFile::~InputFile() { ::close(descriptor_); }
+
+std::size_t InputFile::read(char* to, std::size_t bytes) {
+  std::size_t filled = 0;
+  while (filled < bytes) {
+    const ssize_t count = ::read(descriptor_, to + filled, bytes - filled);
+    if (count == 0) break;
+    if (count > 0) {
+      filled += static_cast<std::size_t>(count);
+    } else if (errno != EINTR) {
+      throw EnvironmentError(
+          fmt::format("{} cannot be read to its end: {}", name_, std::strerror(errno)));
+    }
   }
-  // Block by block: a stream that is copied whole takes a failed read for the end of the file.
+  return filled;
+}
+
+std::string read_file(const std::string& path, const std::string& kind) {
+  InputFile file(path, kind);
   std::string text;
-  const std::uintmax_t expected = std::filesystem::file_size(path, error);
-  if (!error && expected < text.max_size()) text.reserve(static_cast<std::size_t>(expected));
+  if (file.size()) text.reserve(*file.size() + 1);  // one more byte does not move a large text
+  // Until nothing is left: a file may have grown, and the size of others is unknown.
   std::array<char, 65536> block{};
-  while (file) {
-    file.read(block.data(), static_cast<std::streamsize>(block.size()));
-    text.append(block.data(), static_cast<std::size_t>(file.gcount()));
+  while (const std::size_t count = file.read(block.data(), block.size())) {
+    text.append(block.data(), count);
   }
-  if (file.bad()) {
-    throw UsageError(fmt::format("{} '{}' cannot be read to its end", kind, path), hint);
+  if (file.size() && text.size() < *file.size()) {
+    throw EnvironmentError(
+        fmt::format("{} {} became shorter while it was read", kind, quoted(path)));
   }
   return text;
 }
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path) {
-  const std::filesystem::path target = target_of(path);
+AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(target_of(path).string()) {
+  const std::filesystem::path target = target_;
+  const std::string what = "cannot write " + quoted(path);
   const std::string hint = "name a file in a directory that exists and that you may write to";
-  std::error_code error;
-  const std::filesystem::file_status status = std::filesystem::status(target, error);
-  if (std::filesystem::is_directory(status) || !target.has_filename()) {
-    throw UsageError(fmt::format("cannot write '{}': it is a directory", path), hint);
+  struct stat replaced {};
+  const bool replaces = ::stat(target_.c_str(), &replaced) == 0;
+  if ((replaces && S_ISDIR(replaced.st_mode)) || !target.has_filename()) {
+    throw UsageError(what + ": it is a directory", hint);
   }
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    throw UsageError(fmt::format("cannot write '{}': it is not a regular file", path), hint);
+  if (replaces && !S_ISREG(replaced.st_mode)) {
+    throw UsageError(what + ": it is not a regular file", hint);
   }
-  if (std::filesystem::exists(status) && ::access(target.c_str(), W_OK) != 0) {
-    throw UsageError(fmt::format("cannot write '{}': {}", path, std::strerror(errno)), hint);
-  }
-  std::filesystem::path temporary = target;
-  temporary.replace_filename(fmt::format(".{}.{}.partial", target.filename().string(), ::getpid()));
-  temporary_ = temporary.string();
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ >= 0) return;
-  const int reason = errno;
-  if (reason == ENOSPC || reason == EDQUOT || reason == EIO || reason == EMFILE) {
-    throw EnvironmentError(fmt::format("cannot write '{}': {}", path, std::strerror(reason)));
-  }
-  throw UsageError(fmt::format("cannot write '{}': {}", path, std::strerror(reason)), hint);
+  if (replaces && ::access(target_.c_str(), W_OK) != 0) refuse(what, errno, hint);
+  temporary_ = std::make_unique<TemporaryName>(target.parent_path().string());
+  descriptor_ = ::open(temporary_->path(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                       replaces ? 0600 : 0666);
+  if (descriptor_ < 0) refuse(what, errno, hint);
+  if (replaces) take_access(descriptor_, replaced);
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  ::unlink(temporary_->path());
 }
 
 void AtomicFile::fail(const std::string& action) const {
-  throw EnvironmentError(fmt::format("{} '{}' failed: {}", action, path_, std::strerror(errno)));
+  throw EnvironmentError(
+      fmt::format("{} {} failed: {}", action, quoted(path_), std::strerror(errno)));
 }
 
 void AtomicFile::write(std::string_view bytes) {
@@ -129,12 +168,14 @@ void AtomicFile::flush() {
 
 void AtomicFile::commit() {
   flush();
-  if (::fsync(descriptor_) != 0) fail("flushing");
-  const std::filesystem::path target = target_of(path_);
-  if (std::rename(temporary_.c_str(), target.c_str()) != 0) fail("renaming to");
+  while (::fsync(descriptor_) != 0) {
+    if (errno != EINTR) fail("flushing");
+  }
+  if (std::rename(temporary_->path(), target_.c_str()) != 0) fail("renaming to");
   ::close(descriptor_);
   descriptor_ = -1;
-  flush_directory(target);
+  errno = flush_directory(target_);
+  if (errno != 0) fail("flushing the directory of");
 }
 
 void write_file(const std::string& path, std::string_view bytes) {

@@ -1,17 +1,43 @@
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "golden/files/temporary_name.h"
+
 namespace meshparity {
 
-/// The whole file. `kind` ("corpus", "recipe", ...) names it in errors. Throws UsageError if it is
-/// missing, a directory or unreadable.
+/// A file that is read from its beginning to its end. `kind` ("corpus", "recipe", ...) and the path
+/// name it in errors. Throws UsageError if it is missing, a directory or may not be read,
+/// EnvironmentError if reading fails.
+class InputFile {
+ public:
+  InputFile(const std::string& path, std::string kind);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  /// The size of a regular file; nothing of others (a pipe).
+  std::optional<std::size_t> size() const { return size_; }
+  /// Fills `to`, as far as the file has bytes left, and returns how many it had.
+  std::size_t read(char* to, std::size_t bytes);
+
+ private:
+  std::string name_;
+  std::optional<std::size_t> size_;
+  int descriptor_;
+};
+
+/// The whole file. Throws as InputFile does.
 std::string read_file(const std::string& path, const std::string& kind);
 
 /// A file that appears under its name complete or not at all: it is written under a temporary name
-/// in the same directory, and `commit` flushes it to the disk and renames it. Without a commit the
-/// temporary is removed and whatever stood under the name stays.
+/// in the same directory, and `commit` flushes it to the disk and renames it, keeping the owner and
+/// permissions of a file that stood there. Without a commit the temporary is removed, also by the
+/// signals of `remove_temporaries_on_signals`, and whatever stood under the name stays.
 ///
 /// Throws UsageError if the path cannot be written (no such directory, no permission, not a regular
 /// file), EnvironmentError if writing fails (a full disk).
@@ -24,6 +50,7 @@ class AtomicFile {
 
   /// Adds to the end. Small pieces are collected.
   void write(std::string_view bytes);
+  /// The file is on the disk under its name when this returns, as is its entry in the directory.
   void commit();
 
  private:
@@ -32,8 +59,9 @@ class AtomicFile {
   [[noreturn]] void fail(const std::string& action) const;
 
   std::string path_;
-  std::string temporary_;
+  std::string target_;  ///< the path, with links followed
   std::string pending_;
+  std::unique_ptr<TemporaryName> temporary_;
   int descriptor_ = -1;
 };
 

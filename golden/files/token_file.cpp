@@ -5,13 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <system_error>
 
+#include "golden/files/file_io.h"
 #include "model/error.h"
 
 namespace meshparity {
@@ -47,8 +45,7 @@ std::uint32_t word_at(std::span<const char> header, std::size_t index) {
 }
 
 /// The number of tokens that a file's header promises, and its size keeps.
-std::size_t checked_size(const std::string& path, std::span<const char> header,
-                         std::uintmax_t bytes) {
+std::size_t checked_size(const std::string& path, std::span<const char> header, std::size_t bytes) {
   if (bytes < kHeaderBytes) {
     throw UsageError(fmt::format("'{}' has {} bytes, a token file's header alone has {}", path,
                                  bytes, kHeaderBytes),
@@ -85,6 +82,10 @@ std::vector<std::string> token_paths(const std::string& path) {
     const std::string name = entry.path().filename().string();
     if (matches(name, pattern)) paths.push_back((folder / name).string());
   }
+  if (error) {
+    throw UsageError(
+        fmt::format("folder '{}' cannot be read: {}", folder.string(), error.message()), kHint);
+  }
   if (paths.empty()) {
     throw UsageError(fmt::format("no file is called '{}'", (folder / pattern).string()), kHint);
   }
@@ -94,22 +95,18 @@ std::vector<std::string> token_paths(const std::string& path) {
 
 void add_token_file(const std::string& path, std::size_t vocabulary, TokenFiles& files,
                     Sha256& hash) {
-  std::error_code error;
-  if (fs::is_directory(path, error)) throw UsageError(fmt::format("'{}' is a directory", path));
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    throw UsageError(fmt::format("corpus '{}' cannot be read: {}", path, std::strerror(errno)));
-  }
+  InputFile file(path, "corpus");
+  if (!file.size()) throw UsageError(fmt::format("corpus '{}' is not a regular file", path), kHint);
   std::array<char, kHeaderBytes> header{};
   file.read(header.data(), header.size());
-  const std::size_t count = checked_size(path, header, fs::file_size(path));
+  const std::size_t count = checked_size(path, header, *file.size());
   const std::size_t before = files.tokens.size();
   files.tokens.resize(before + count);
   auto* const bytes = reinterpret_cast<char*>(files.tokens.data() + before);
   const std::size_t size = count * sizeof(std::uint16_t);
-  file.read(bytes, static_cast<std::streamsize>(size));
-  if (!file) throw UsageError(fmt::format("corpus '{}' cannot be read to its end", path));
+  if (file.read(bytes, size) != size) {
+    throw EnvironmentError(fmt::format("corpus '{}' became shorter while it was read", path));
+  }
   hash.add({header.data(), header.size()});
   hash.add({bytes, size});
   const std::span<std::uint16_t> tokens = std::span(files.tokens).subspan(before);
