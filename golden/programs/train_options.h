@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "golden/files/recipe_file.h"
+#include "golden/jobs/checkpoint_saver.h"
 #include "parallel/strategy.h"
 
 namespace meshparity {
@@ -35,6 +36,8 @@ struct TrainOptions {
   std::uint64_t validation_batches = 0;   ///< of random samples
   bool validates_all = false;             ///< the whole validation part
   std::optional<std::size_t> stop_after;  ///< steps, if the recipe has more
+  CheckpointPlan checkpoints;             ///< none without a folder
+  bool resume = false;                    ///< go on from the newest of them
   std::uint64_t sim_seed = 0;
   bool quiet = false;
 

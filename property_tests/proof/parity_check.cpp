@@ -16,12 +16,6 @@
 namespace meshparity {
 namespace {
 
-/// The sign of a NaN is no part of the promise.
-std::string without_sign_of_nan(std::string text) {
-  if (const std::size_t at = text.find("-nan"); at != std::string::npos) text.erase(at, 1);
-  return text;
-}
-
 /// Compares, and remembers the first difference.
 class Comparison final : public StepObserver {
  public:
@@ -59,7 +53,7 @@ class Comparison final : public StepObserver {
   void diverged(const std::string& how) { divergence_ = how; }
 
   std::optional<Difference> result() {
-    if (!found_ && without_sign_of_nan(divergence_) != without_sign_of_nan(expected_.divergence)) {
+    if (!found_ && !same_divergence(divergence_, expected_.divergence)) {
       found_ = {steps_, Kind::missing,
                 "rank " + std::to_string(rank_) + " ended with '" + divergence_ +
                     "', one rank with '" + expected_.divergence + "'"};
@@ -114,6 +108,13 @@ void train_watched(Comm& world, const ParityCase& c, const Question& question,
 }
 
 }  // namespace
+
+bool same_divergence(std::string a, std::string b) {
+  for (std::string* text : {&a, &b}) {
+    if (const std::size_t at = text->find("-nan"); at != std::string::npos) text->erase(at, 1);
+  }
+  return a == b;
+}
 
 Question::Question(const ParityCase& c, std::optional<Model> its_model)
     : recipe(c.recipe),

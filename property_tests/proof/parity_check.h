@@ -37,6 +37,9 @@ struct Question {
   Recording expected;
 };
 
+/// True if two runs were ended by the same words, or by none. The sign of a NaN does not count.
+bool same_divergence(std::string a, std::string b);
+
 /// Trains the case on `world` and holds everything this rank has to one rank's, bit for bit: in
 /// each step the parameters, the gradient before the optimizer, the loss, norm and digest; after
 /// the last step the parameters. Copies of a tensor are all held to the same bits, so replicas
