@@ -1,6 +1,6 @@
 // Saving and loading all of GPT-2 124M with AdamW's state, 1.5 GB, on one rank: against writing and
-// reading as many bytes of one piece of memory, in the same folder and in turns. Prints lines of JSON
-// on stdout and lines for people on stderr. Exit 0 if it could be measured.
+// reading as many bytes of one piece of memory, in the same folder and in turns. Prints lines of
+// JSON on stdout and lines for people on stderr. Exit 0 if it could be measured.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -97,9 +97,9 @@ struct Rates {
   double ours = plain;
 
   void report(const std::string& what, double bytes) const {
-    print({"checkpoints", what, plain / ours, 0.7, Good::above,
-           fmt::format("{:.2f} GB/s, plainly {:.2f} GB/s", bytes / ours / 1e9,
-                       bytes / plain / 1e9)});
+    print(
+        {"checkpoints", what, plain / ours, 0.7, Good::above,
+         fmt::format("{:.2f} GB/s, plainly {:.2f} GB/s", bytes / ours / 1e9, bytes / plain / 1e9)});
   }
 };
 
@@ -126,11 +126,12 @@ void measure(const std::string& folder, CheckpointLayout layout, const std::stri
     save.plain = std::min(save.plain, seconds_of([&] { write_plainly(plain, state.memory()); }));
     for (const StoredCheckpoint& old : checkpoints_in(run)) fs::remove_all(old.path);
     const std::uint64_t digest = state.digest();
-    save.ours = std::min(save.ours, seconds_of([&] {
-                           saver.save({.step = 1, .shards = state.views()}, state.digest(), nullptr);
-                         }));
-    load.plain = std::min(
-        load.plain, seconds_of([&] { ReadableFile(plain, "file").read(0, state.memory()); }));
+    save.ours =
+        std::min(save.ours, seconds_of([&] {
+                   saver.save({.step = 1, .shards = state.views()}, state.digest(), nullptr);
+                 }));
+    load.plain = std::min(load.plain,
+                          seconds_of([&] { ReadableFile(plain, "file").read(0, state.memory()); }));
     std::ranges::fill(state.memory(), 0.0F);
     load.ours = std::min(load.ours, seconds_of([&] {
                            state.read(Checkpoint(checkpoints_in(run).back().path));
@@ -140,7 +141,8 @@ void measure(const std::string& folder, CheckpointLayout layout, const std::stri
   save.report("save, " + name, state.bytes());
   load.report("load and check, " + name, state.bytes());
   print({"checkpoints", "memory beyond what a rank owns, " + name + ", GB",
-         (peak_bytes() - owned) / 1e9, 0.256, Good::below, fmt::format("{:.2f} GB owned", owned / 1e9)});
+         (peak_bytes() - owned) / 1e9, 0.256, Good::below,
+         fmt::format("{:.2f} GB owned", owned / 1e9)});
 }
 
 int run(const std::vector<std::string>& arguments) {

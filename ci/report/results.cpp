@@ -42,8 +42,8 @@ Resumed parse_resumed(const Json& json) {
   Resumed resumed;
   resumed.cases = json.at("cases").get<std::size_t>();
   resumed.bit_equal = json.at("bit_equal").get<std::size_t>();
-  resumed.checkpoints = json.at("saved_gathered").get<std::size_t>() +
-                        json.at("saved_sharded").get<std::size_t>();
+  resumed.checkpoints =
+      json.at("saved_gathered").get<std::size_t>() + json.at("saved_sharded").get<std::size_t>();
   resumed.most_pieces = json.at("most_pieces").get<std::size_t>();
   for (const Json& flaw : json.at("flaws")) {
     resumed.flaws.push_back({flaw.at("what").get<std::string>(),

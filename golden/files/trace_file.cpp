@@ -317,6 +317,12 @@ std::string to_string(const TraceDifference& difference) {
 
 std::optional<TraceDifference> compare_traces(const Trace& left, const Trace& right) {
   if (auto difference = compare_headers(left.header, right.header, true)) return difference;
+  const std::size_t begin = left.header.first_step();
+  const std::size_t other_begin = right.header.first_step();
+  if (begin != other_begin) {
+    return TraceDifference{"header", "first step", std::to_string(begin),
+                           std::to_string(other_begin), ""};
+  }
   if (auto difference = compare_common_steps(left, right)) return difference;
   return compare_digests("end", left.end.digest, right.end.digest);
 }

@@ -51,6 +51,7 @@ TEST_F(CommandLineResume, GoesOnOnOtherMeshes) {
   const ChildResult gap = diff({file("t"), file("a"), file("c")});
   EXPECT_EQ(gap.status, 2);
   EXPECT_TRUE(says(gap.errors, "do not join after 4 steps: the next one goes on from 5"));
+  EXPECT_TRUE(says(diff({file("t"), file("c")}).output, "header, first step: 0 against 5"));
   // A finished run has nothing left to do.
   leg({"--resume", "--save", file("again")});
   EXPECT_EQ(diff({file("whole"), file("again")}).output, "");
