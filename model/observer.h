@@ -1,9 +1,7 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 
@@ -70,6 +68,9 @@ class StepObserver {
   virtual bool wants_statistics() const { return false; }
   /// Who sees the boundaries, if anybody does.
   virtual BoundaryObserver* boundaries() { return nullptr; }
+  /// Before each step, with the state that the steps so far have made (no loss, and gradients that
+  /// mean nothing). Training ends here if it returns false, which all ranks must do together.
+  virtual bool goes_on(const StepView& /*view*/) { return true; }
   virtual void step(const StepView& /*view*/) {}
   /// After the last update: `step` is the number of steps, and there are no losses and gradients.
   virtual void finished(const StepView& /*view*/) {}
@@ -84,17 +85,29 @@ class TrainingDiverged : public UsageError {
                    "use a smaller --lr or --init-scale") {}
 };
 
+/// Where a run begins: at step 0, or where another one stopped.
+struct TrainingStart {
+  std::size_t step = 0;  ///< steps that were made before
+  /// Sources of the optimizer's state, by the parameters' names; null: it is 0.
+  const ParameterSource* first_moments = nullptr;
+  const ParameterSource* second_moments = nullptr;
+};
+
 /// What every trainer is given.
 struct TrainingRun {
   const Recipe& recipe;
   const Model& model;
   const Corpus& corpus;
-  const ParameterSource& initial;
+  const ParameterSource& initial;  ///< the parameters where it begins
   StepObserver& observer;
-  std::size_t stop_after = std::numeric_limits<std::size_t>::max();  ///< steps; no part of a recipe
+  TrainingStart start{};
 
-  /// Steps that are taken.
-  std::size_t steps() const { return std::min(recipe.steps, stop_after); }
+  /// True if step `step` is to be made, from the state in `shards` and `copies`.
+  bool goes_on(std::size_t step, std::span<const ShardView> shards,
+               std::span<const ShardView> copies = {}) const {
+    return step < recipe.steps &&
+           observer.goes_on({.step = step, .shards = shards, .copies = copies});
+  }
 };
 
 }  // namespace meshparity

@@ -28,28 +28,32 @@ float clip_factor(const Recipe& recipe, double norm) {
 }
 
 Optimizer::Optimizer(const Recipe& recipe, std::span<const Shard> shards,
-                     std::vector<std::span<float>> owned)
+                     std::vector<std::span<float>> owned, const TrainingStart& start)
     : recipe_(recipe), owned_(std::move(owned)) {
   for (std::size_t p = 0; p < owned_.size(); ++p) {
     decays_.push_back(shards[p].spec.decays);
     if (recipe.optimizer != OptimizerKind::adamw) continue;
     first_moments_.emplace_back(owned_[p].size());
     second_moments_.emplace_back(owned_[p].size());
+    if (start.first_moments != nullptr) start.first_moments->fill(shards[p], first_moments_[p]);
+    if (start.second_moments != nullptr) start.second_moments->fill(shards[p], second_moments_[p]);
   }
+  // The same products as in a run that did not stop: rounded step by step.
+  for (std::size_t step = 0; step < start.step; ++step) count_step();
 }
 
-void Optimizer::show_state(std::span<ShardView> shards) const {
+std::vector<ShardView> Optimizer::with_state(std::vector<ShardView> shards) const {
   for (std::size_t p = 0; p < first_moments_.size(); ++p) {
     shards[p].first_moment = first_moments_[p];
     shards[p].second_moment = second_moments_[p];
   }
+  return shards;
 }
 
 void Optimizer::start_step(std::size_t step, double norm) {
   const double lr = learning_rate(recipe_, step);
   lr_ = static_cast<float>(lr);
-  beta1_power_ = recipe_.beta1 * beta1_power_;
-  beta2_power_ = recipe_.beta2 * beta2_power_;
+  count_step();
   adamw_ = {.clip = clip_factor(recipe_, norm),
             .beta1 = static_cast<float>(recipe_.beta1),
             .one_minus_beta1 = static_cast<float>(1 - recipe_.beta1),
@@ -59,6 +63,11 @@ void Optimizer::start_step(std::size_t step, double norm) {
             .inverse_root = static_cast<float>(1 / std::sqrt(1 - beta2_power_)),
             .epsilon = static_cast<float>(recipe_.epsilon),
             .decay = static_cast<float>(lr * recipe_.weight_decay)};
+}
+
+void Optimizer::count_step() {
+  beta1_power_ = recipe_.beta1 * beta1_power_;
+  beta2_power_ = recipe_.beta2 * beta2_power_;
 }
 
 void Optimizer::update(std::size_t parameter, std::span<const float> gradient) {

@@ -33,12 +33,13 @@ float clip_factor(const Recipe& recipe, double norm);
 ///     adamw    see AdamWStep; matrices decay (Loshchilov and Hutter, arXiv:1711.05101)
 class Optimizer {
  public:
-  /// `owned[p]` are the values of the elements `shards[p]` that this rank updates.
+  /// `owned[p]` are the values of the elements `shards[p]` that this rank updates, as they are
+  /// after `start.step` steps.
   Optimizer(const Recipe& recipe, std::span<const Shard> shards,
-            std::vector<std::span<float>> owned);
+            std::vector<std::span<float>> owned, const TrainingStart& start);
 
-  /// For observers: shows the state of what it updates, which stays where it is.
-  void show_state(std::span<ShardView> shards) const;
+  /// For observers: views of what it updates, with its state, which stays where it is.
+  std::vector<ShardView> with_state(std::vector<ShardView> shards) const;
 
   /// True if `start_step` needs the norm of the whole gradient.
   bool needs_norm() const { return recipe_.clip > 0; }
@@ -51,12 +52,14 @@ class Optimizer {
   void update(std::span<const ShardView> shards);
 
  private:
+  void count_step();
+
   Recipe recipe_;
   std::vector<std::span<float>> owned_;
   std::vector<bool> decays_;
   std::vector<AlignedFloats> first_moments_;  // of adamw
   std::vector<AlignedFloats> second_moments_;
-  double beta1_power_ = 1;  // beta1^t, t steps begun
+  double beta1_power_ = 1;  // beta1^t, t steps begun in all
   double beta2_power_ = 1;
   float lr_ = 0;  // of the step that has begun
   AdamWStep adamw_;

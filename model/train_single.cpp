@@ -26,11 +26,11 @@ void train_single(const TrainingRun& run) {
   PartialSum losses(all_leaves.end, all_leaves, 1);
   BoundaryGradients boundary_gradients(blocks, rows);
   Pass pass(blocks, batches, recipe.batch, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters));
-  std::vector<ShardView> shards = parameters.views();
-  optimizer.show_state(shards);
+  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters), run.start);
+  std::vector<ShardView> shards = optimizer.with_state(parameters.views());
 
-  for (std::size_t step = 0; step < run.steps(); ++step) {
+  std::size_t step = run.start.step;
+  for (; run.goes_on(step, shards); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -46,7 +46,7 @@ void train_single(const TrainingRun& run) {
     optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, run.steps(), shards);
+  observe_end(run.observer, step, shards);
 }
 
 }  // namespace meshparity

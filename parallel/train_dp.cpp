@@ -48,12 +48,12 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
   Pass pass(blocks, batches, most_samples, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values());
-  std::vector<ShardView> owned = replicas.owned_views();
-  optimizer.show_state(owned);
+  Optimizer optimizer(recipe, replicas.owned(), replicas.owned_values(), run.start);
+  std::vector<ShardView> owned = optimizer.with_state(replicas.owned_views());
   const std::vector<ShardView> copies = replicas.copies();
 
-  for (std::size_t step = 0; step < run.steps(); ++step) {
+  std::size_t step = run.start.step;
+  for (; run.goes_on(step, owned, copies); ++step) {
     gradients.start(my_leaves);
     losses.start(my_leaves);
 
@@ -88,7 +88,7 @@ void train_dp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     }
     replicas.finish_all_gather();
   }
-  observe_end(run.observer, run.steps(), owned, copies);
+  observe_end(run.observer, step, owned, copies);
 }
 
 }  // namespace meshparity

@@ -51,14 +51,14 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
   Pass pass(blocks, batches, most_samples, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, sharded.owned().shards(), all_values(sharded.owned()));
-  std::vector<ShardView> owned = sharded.owned().views();
-  optimizer.show_state(owned);
+  Optimizer optimizer(recipe, sharded.owned().shards(), all_values(sharded.owned()), run.start);
+  std::vector<ShardView> owned = optimizer.with_state(sharded.owned().views());
   // Block b's parameters, while the next ones begin to travel.
   const auto values_forward = [&](std::size_t b) { return sharded.finish_gather(b, b + 1); };
   const auto values_backward = [&](std::size_t b) { return sharded.finish_gather(b, b - 1); };
 
-  for (std::size_t step = 0; step < run.steps(); ++step) {
+  std::size_t step = run.start.step;
+  for (; run.goes_on(step, owned); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -89,7 +89,7 @@ void train_fsdp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     optimizer.start_step(step, norm);
     optimizer.update(owned);
   }
-  observe_end(run.observer, run.steps(), owned);
+  observe_end(run.observer, step, owned);
 }
 
 }  // namespace meshparity

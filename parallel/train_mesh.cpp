@@ -121,15 +121,15 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
                       how.microbatches, groups[Axis::pp]);
   TiedParameters tied(run.model, blocks, replicas.owned_parts(), groups[Axis::pp]);
   MeshLosses losses(run.model.head, shares, tp, groups, how.reduction);
-  Optimizer optimizer(run.recipe, replicas.owned(), replicas.owned_values());
-  std::vector<ShardView> owned = replicas.owned_views();
-  optimizer.show_state(owned);
+  Optimizer optimizer(run.recipe, replicas.owned(), replicas.owned_values(), run.start);
+  std::vector<ShardView> owned = optimizer.with_state(replicas.owned_views());
   const std::vector<ShardView> copies = replicas.copies();
   count_copies_once(owned, blocks, at, &tied);
   const auto values_forward = [&](std::size_t b) { return sharded.finish_gather(b, b + 1); };
   const auto values_backward = [&](std::size_t b) { return sharded.finish_gather(b, b - 1); };
 
-  for (std::size_t step = 0; step < run.steps(); ++step) {
+  std::size_t step = run.start.step;
+  for (; run.goes_on(step, owned, copies); ++step) {
     gradients.start(shares.mine);
     losses.start();
     for (const PipelineAction action : stage.schedule()) {
@@ -168,7 +168,7 @@ void train_mesh(const TrainingRun& run, const Parallelism& how, Comm& world) {
     }
     replicas.finish_all_gather();
   }
-  observe_end(run.observer, run.steps(), owned, copies);
+  observe_end(run.observer, step, owned, copies);
 }
 
 }  // namespace meshparity

@@ -42,12 +42,12 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
   PipelineStage stage(blocks, batches, most_samples, run.observer.boundaries(), how.schedule,
                       how.microbatches, pp);
   TiedParameters tied(run.model, blocks, parameters.whole_parts(), pp);
-  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters));
-  std::vector<ShardView> shards = parameters.views();
-  optimizer.show_state(shards);
+  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters), run.start);
+  std::vector<ShardView> shards = optimizer.with_state(parameters.views());
   count_copies_once(shards, blocks, groups.at, &tied);
 
-  for (std::size_t step = 0; step < run.steps(); ++step) {
+  std::size_t step = run.start.step;
+  for (; run.goes_on(step, shards); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -78,7 +78,7 @@ void train_pp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, run.steps(), shards);
+  observe_end(run.observer, step, shards);
 }
 
 }  // namespace meshparity

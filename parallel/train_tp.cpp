@@ -48,12 +48,12 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
 
   BoundaryGradients boundary_gradients(blocks, most_rows);
   Pass pass(blocks, batches, most_samples, boundary_gradients, run.observer.boundaries());
-  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters));
-  std::vector<ShardView> shards = parameters.views();
-  optimizer.show_state(shards);
+  Optimizer optimizer(recipe, parameters.shards(), all_values(parameters), run.start);
+  std::vector<ShardView> shards = optimizer.with_state(parameters.views());
   count_copies_once(shards, blocks, groups.at);
 
-  for (std::size_t step = 0; step < run.steps(); ++step) {
+  std::size_t step = run.start.step;
+  for (; run.goes_on(step, shards); ++step) {
     gradients.start(all_leaves);
     losses.start(all_leaves);
 
@@ -72,7 +72,7 @@ void train_tp(const TrainingRun& run, const Parallelism& how, Comm& world) {
     optimizer.start_step(step, norm);
     optimizer.update(shards);
   }
-  observe_end(run.observer, run.steps(), shards);
+  observe_end(run.observer, step, shards);
 }
 
 }  // namespace meshparity

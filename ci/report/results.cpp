@@ -38,6 +38,21 @@ void add_parity(const Json& json, const std::string& name, std::vector<ParityRow
       std::max(row->native_worst_ratio, json.value("native_worst_ratio", 0.0));
 }
 
+Resumed parse_resumed(const Json& json) {
+  Resumed resumed;
+  resumed.cases = json.at("cases").get<std::size_t>();
+  resumed.bit_equal = json.at("bit_equal").get<std::size_t>();
+  resumed.checkpoints =
+      json.at("saved_gathered").get<std::size_t>() + json.at("saved_sharded").get<std::size_t>();
+  resumed.most_pieces = json.at("most_pieces").get<std::size_t>();
+  for (const Json& flaw : json.at("flaws")) {
+    resumed.flaws.push_back({flaw.at("what").get<std::string>(),
+                             flaw.at("tried").get<std::size_t>(),
+                             flaw.at("seen").get<std::size_t>()});
+  }
+  return resumed;
+}
+
 Parity parse_parity(const Json& json) {
   Parity parity;
   for (const Json& element : json.at("strategies")) {
@@ -54,6 +69,7 @@ Parity parse_parity(const Json& json) {
     parity.distribution.emplace_back(entry.at("what").get<std::string>(),
                                      entry.at("cases").get<std::size_t>());
   }
+  parity.resumed = parse_resumed(json.at("resumed"));
   return parity;
 }
 
@@ -211,6 +227,12 @@ std::string EnvironmentRow::difference_from(const EnvironmentRow& first) const {
     if (!difference.empty()) return difference;
   }
   return "";
+}
+
+bool Resumed::proven() const {
+  const auto wrong = [](const Flaw& flaw) { return flaw.seen == 0; };
+  return cases > 0 && bit_equal == cases && !flaws.empty() && flaws.front().tried > 0 &&
+         flaws.front().seen == 0 && std::none_of(flaws.begin() + 1, flaws.end(), wrong);
 }
 
 std::size_t Parity::simulated_cases() const {

@@ -34,6 +34,23 @@ struct ParityRow {
   bool differs() const;
 };
 
+/// Runs that stopped and went on on other meshes, and what was wrong with the state in controls.
+struct Resumed {
+  struct Flaw {
+    std::string what;
+    std::size_t tried = 0;
+    std::size_t seen = 0;
+  };
+
+  std::size_t cases = 0;
+  std::size_t bit_equal = 0;
+  std::size_t checkpoints = 0;
+  std::size_t most_pieces = 0;  // of a sharded one
+  std::vector<Flaw> flaws;      // the first is none, which must never be seen
+
+  bool proven() const;
+};
+
 struct Parity {
   std::vector<ParityRow> strategies;
   std::vector<ParityRow> products;
@@ -41,6 +58,7 @@ struct Parity {
   double seconds = 0;
   double simulated_per_minute = 0;  // 0 if not measured
   std::vector<std::pair<std::string, std::size_t>> distribution;
+  Resumed resumed;
 
   /// Over the strategies: the products are the same cases again.
   std::size_t simulated_cases() const;

@@ -164,6 +164,22 @@ Section products_section(const Results& results) {
   return section;
 }
 
+Section resumed_section(const Resumed& resumed) {
+  Section section;
+  section.title = "Runs that stop and go on on other meshes";
+  section.summary = fmt::format(
+      "{} of {} simulated runs, from {} checkpoints of up to {} ranks, equal one rank that did not "
+      "stop; whatever is wrong with the state that a run goes on from is seen",
+      resumed.bit_equal, resumed.cases, resumed.checkpoints, resumed.most_pieces);
+  section.table.headers = {"wrong", "tried", "seen in the next step"};
+  for (const Resumed::Flaw& flaw : resumed.flaws) {
+    section.table.rows.push_back(
+        {flaw.what, fmt::format("{}", flaw.tried), fmt::format("{}", flaw.seen)});
+  }
+  section.failed = !resumed.proven();
+  return section;
+}
+
 Section distribution_section(const Parity& parity) {
   Section section;
   section.title = "What the random cases reached";
@@ -332,6 +348,7 @@ std::vector<Section> sections_of(const Results& results, const std::vector<std::
   };
   add("parity", results.parity, "Every strategy on random recipes and meshes", "./ci/verify", [&] {
     return std::vector{strategies_section(results), products_section(results),
+                       resumed_section(results.parity.value.resumed),
                        distribution_section(results.parity.value)};
   });
   add("oracle", results.oracle, "One rank against the float64 oracle", "./ci/verify",

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "golden/files/checkpoint_header.h"
 #include "golden/files/corpus_file.h"
 #include "golden/files/file_io.h"
 #include "golden/files/gpt2_config.h"
@@ -66,6 +67,7 @@ void LoadedModel::read_llmc() {
 
 void LoadedModel::read_safetensors() {
   TensorIndex index = index_safetensors(bytes_, path_);
+  std::erase_if(index.tensors, [](const TensorEntry& entry) { return is_moment(entry.name); });
   if (is_gpt2(index.tensors)) {
     take_gpt2_tensors(std::move(index.tensors));
   } else {

@@ -95,4 +95,15 @@ double parse_hex(std::string_view text) {
   throw UsageError(fmt::format("'{}' is not a hexadecimal float", text), "write it as in 0x1.8p+1");
 }
 
+std::string digest_text(std::uint64_t digest) { return fmt::format("{:016x}", digest); }
+
+std::uint64_t parse_digest(std::string_view text) {
+  std::uint64_t digest = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), digest, 16);
+  if (error != std::errc() || end != text.data() + text.size() || digest_text(digest) != text) {
+    throw UsageError(fmt::format("digest '{}' is not 16 lower-case hex digits", text));
+  }
+  return digest;
+}
+
 }  // namespace meshparity

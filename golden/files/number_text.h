@@ -26,4 +26,8 @@ std::string hex_text(double value);
 /// Reads what `hex_text` wrote. Throws UsageError for anything else, and for values not finite.
 double parse_hex(std::string_view text);
 
+/// A digest as 16 lower-case hexadecimal digits; reading throws UsageError for anything else.
+std::string digest_text(std::uint64_t digest);
+std::uint64_t parse_digest(std::string_view text);
+
 }  // namespace meshparity

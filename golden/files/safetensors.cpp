@@ -77,37 +77,24 @@ std::string member_text(const std::string& name, const nlohmann::ordered_json& v
   return nlohmann::ordered_json(name).dump() + ":" + value.dump();
 }
 
-std::string header_text(const TensorFile& file) {
-  std::vector<std::string> members;
+/// The places of values that follow each other.
+TensorIndex index_of(const TensorFile& file) {
+  TensorIndex index{{}, file.metadata};
   std::size_t offset = 0;
-  try {
-    if (!file.metadata.empty()) members.push_back(member_text(kMetadataKey, file.metadata));
-    for (const StoredTensor& tensor : file.tensors) {
-      const std::string dtype = dtype_of(tensor);
-      const std::size_t end = offset + size_of(tensor) * width_of(dtype);
-      nlohmann::ordered_json entry;
-      entry["dtype"] = dtype;
-      entry["shape"] = tensor.shape;
-      entry["data_offsets"] = {offset, end};
-      members.push_back(member_text(tensor.name, entry));
-      offset = end;
-    }
-  } catch (const nlohmann::ordered_json::exception& e) {
-    throw std::invalid_argument(e.what());
+  for (const StoredTensor& tensor : file.tensors) {
+    const std::string dtype = dtype_of(tensor);
+    const std::size_t end = offset + size_of(tensor) * width_of(dtype);
+    index.tensors.push_back({tensor.name, dtype, tensor.shape, offset, end});
+    offset = end;
   }
-  std::string text = fmt::format("{{{}}}", fmt::join(members, ","));
-  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
-  return text;
+  return index;
 }
 
 /// Gives a whole file to `write`, piece by piece.
 template <typename Write>
 void write_pieces(const TensorFile& file, Write write) {
   require_storable(file);
-  const std::string header = header_text(file);
-  std::string piece;
-  append_little_endian(piece, std::uint64_t{header.size()});
-  piece += header;
+  std::string piece = safetensors_header(index_of(file));
   constexpr std::size_t kPiece = std::size_t{1} << 20;
   for (const StoredTensor& tensor : file.tensors) {
     if (const auto* const other = std::get_if<OtherValues>(&tensor.values)) {
@@ -228,12 +215,12 @@ std::map<std::string, std::string> parse_metadata(const Json& json) {
 }
 
 /// The header's text, without knowing yet whether it is JSON.
-std::string_view header_of(std::string_view bytes) {
-  if (bytes.size() < kLengthBytes) {
-    throw UsageError(fmt::format("it has {} bytes, too few for a header", bytes.size()));
+std::string_view header_of(std::string_view bytes, std::size_t file_bytes) {
+  if (file_bytes < kLengthBytes) {
+    throw UsageError(fmt::format("it has {} bytes, too few for a header", file_bytes));
   }
   const auto length = little_endian_at<std::uint64_t>(bytes, 0);
-  const std::size_t rest = bytes.size() - kLengthBytes;
+  const std::size_t rest = file_bytes - kLengthBytes;
   if (length > kLargestHeader) {
     throw UsageError(
         fmt::format("it announces a header of {} bytes, the limit is {}", length, kLargestHeader));
@@ -247,8 +234,8 @@ std::string_view header_of(std::string_view bytes) {
   return header;
 }
 
-TensorIndex index_of(std::string_view bytes) {
-  const std::string_view header = header_of(bytes);
+TensorIndex index_of(std::string_view bytes, std::size_t file_bytes) {
+  const std::string_view header = header_of(bytes, file_bytes);
   const Json json = parse_sorted_json(header);
   TensorIndex index;
   for (const auto& [name, value] : json.items()) {
@@ -267,12 +254,22 @@ TensorIndex index_of(std::string_view bytes) {
               return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
             });
   const std::size_t data = kLengthBytes + header.size();
-  require_adjacent(index.tensors, bytes.size() - data);
+  require_adjacent(index.tensors, file_bytes - data);
   for (TensorEntry& tensor : index.tensors) {
     tensor.begin += data;
     tensor.end += data;
   }
   return index;
+}
+
+/// `bytes`: at least the header of a file of this size, if it has one.
+TensorIndex checked_index(std::string_view bytes, std::size_t file_bytes, const std::string& name) {
+  try {
+    return index_of(bytes, file_bytes);
+  } catch (const UsageError& e) {
+    throw UsageError(fmt::format("'{}' is not a usable safetensors file: {}", name, e.what()),
+                     "give a whole file written by meshparity-train --save");
+  }
 }
 
 }  // namespace
@@ -283,13 +280,39 @@ std::string safetensors_bytes(const TensorFile& file) {
   return bytes;
 }
 
-TensorIndex index_safetensors(std::string_view bytes, const std::string& name) {
+std::string safetensors_header(const TensorIndex& index) {
+  std::vector<std::string> members;
   try {
-    return index_of(bytes);
-  } catch (const UsageError& e) {
-    throw UsageError(fmt::format("'{}' is not a usable safetensors file: {}", name, e.what()),
-                     "give a whole file written by meshparity-train --save");
+    if (!index.metadata.empty()) members.push_back(member_text(kMetadataKey, index.metadata));
+    for (const TensorEntry& tensor : index.tensors) {
+      nlohmann::ordered_json entry;
+      entry["dtype"] = tensor.dtype;
+      entry["shape"] = tensor.shape;
+      entry["data_offsets"] = {tensor.begin, tensor.end};
+      members.push_back(member_text(tensor.name, entry));
+    }
+  } catch (const nlohmann::ordered_json::exception& e) {
+    throw std::invalid_argument(e.what());
   }
+  std::string text = fmt::format("{{{}}}", fmt::join(members, ","));
+  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  std::string bytes;
+  append_little_endian(bytes, std::uint64_t{text.size()});
+  return bytes + text;
+}
+
+TensorIndex index_safetensors(std::string_view bytes, const std::string& name) {
+  return checked_index(bytes, bytes.size(), name);
+}
+
+TensorIndex index_safetensors(const ReadableFile& file) {
+  const std::string first = file.read(0, std::min(file.size(), kLengthBytes));
+  std::size_t bytes = first.size();
+  if (bytes == kLengthBytes) {
+    const auto length = little_endian_at<std::uint64_t>(first, 0);
+    if (length <= std::min<std::uint64_t>(kLargestHeader, file.size() - bytes)) bytes += length;
+  }
+  return checked_index(file.read(0, bytes), file.size(), file.path());
 }
 
 TensorFile parse_safetensors(std::string_view bytes, const std::string& name) {

@@ -9,6 +9,8 @@
 #include <variant>
 #include <vector>
 
+#include "golden/files/positioned_file.h"
+
 /// The safetensors format: 8 bytes little-endian length of a JSON header, the header, the tensors'
 /// bytes one after the other, little-endian on every machine.
 namespace meshparity {
@@ -54,11 +56,18 @@ struct TensorIndex {
 /// does not fit its values, a name is repeated or reserved, or a text is no UTF-8.
 std::string safetensors_bytes(const TensorFile& file);
 
+/// What stands before the tensors' bytes: the header and its length. Offsets of `index` count from
+/// its end.
+std::string safetensors_header(const TensorIndex& index);
+
 /// Reads a header, checked against the bytes that follow. `name` stands for the bytes in errors.
 /// Throws UsageError for anything that is not exactly such a file: truncated, trailing bytes, a
 /// header that is too large or no JSON, an unknown dtype, a shape that overflows or does not fit
 /// its bytes, bytes shared or unused. The header's keys may stand in any order.
 TensorIndex index_safetensors(std::string_view bytes, const std::string& name);
+
+/// The same of a file, whose header alone is read.
+TensorIndex index_safetensors(const ReadableFile& file);
 
 /// The same with every tensor's values, tensors in the order of their bytes.
 TensorFile parse_safetensors(std::string_view bytes, const std::string& name);

@@ -22,18 +22,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::uint64_t kTraceVersion = 1;
 
-std::string digest_text(std::uint64_t digest) { return fmt::format("{:016x}", digest); }
-
-std::uint64_t digest_member(const Json& object) {
-  const std::string text = string_member(object, "digest");
-  std::uint64_t digest = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), digest, 16);
-  if (error != std::errc() || end != text.data() + text.size() || digest_text(digest) != text) {
-    throw UsageError(fmt::format("digest '{}' is not 16 lower-case hex digits", text));
-  }
-  return digest;
-}
-
 /// A float for people: six digits.
 double rounded_for_reading(float loss) { return std::stod(fmt::format("{:.6g}", loss)); }
 
@@ -51,8 +39,8 @@ std::string optional_string(const Json& object, const std::string& key) {
 }
 
 TraceHeader parse_header(const Json& json) {
-  require_keys(json, {"meshparity_trace", "contract", "every", "reduction", "recipe",
-                      "corpus_sha256", "compiler", "date", "reason"});
+  require_keys(json, {"meshparity_trace", "contract", "every", "reduction", "loaded", "continues",
+                      "recipe", "corpus_sha256", "compiler", "date", "reason"});
   const std::uint64_t version = whole_member(json, "meshparity_trace");
   if (version != kTraceVersion) {
     throw UsageError(fmt::format("trace version {} is not the known {}", version, kTraceVersion));
@@ -65,6 +53,14 @@ TraceHeader parse_header(const Json& json) {
     const std::string reduction = string_member(json, "reduction");
     if (reduction != "native") throw UsageError(fmt::format("unknown reduction '{}'", reduction));
     header.native = true;
+  }
+  header.loaded = json.contains("loaded");
+  if (header.loaded && json["loaded"] != true) throw UsageError("'loaded' is not true");
+  if (json.contains("continues")) {
+    const Json& before = json["continues"];
+    require_keys(before, {"step", "digest"});
+    header.continues = {whole_member(before, "step"),
+                        parse_digest(string_member(before, "digest"))};
   }
   if (!json.contains("recipe")) throw UsageError("'recipe' is missing");
   header.recipe = recipe_of(json["recipe"]);
@@ -96,7 +92,7 @@ TraceStep parse_step(const Json& json) {
     throw UsageError(fmt::format("loss_decimal is not {}", rounded_for_reading(step.loss)));
   }
   step.gradient_norm = parse_hex(string_member(json, "grad_norm"));
-  step.digest = digest_member(json);
+  step.digest = parse_digest(string_member(json, "digest"));
   return step;
 }
 
@@ -104,13 +100,13 @@ TraceEnd parse_end(const Json& json) {
   const bool stopped = json.contains("stopped");
   if (stopped && json["stopped"] != true) throw UsageError("'stopped' is not true");
   require_keys(json, {"end", "digest", "stopped"});
-  return {whole_member(json, "end"), digest_member(json), stopped};
+  return {whole_member(json, "end"), parse_digest(string_member(json, "digest")), stopped};
 }
 
 /// The step that must follow `previous` in a trace, `steps` if none.
 std::size_t next_recorded(std::optional<std::size_t> previous, const TraceHeader& header) {
   const std::size_t steps = header.recipe.steps;
-  if (!previous) return 0;
+  if (!previous) return std::min(header.first_step(), steps);
   if (*previous + 1 >= steps) return steps;
   const std::size_t left = steps - 1 - *previous;
   return *previous + std::min(left, header.every - *previous % header.every);
@@ -125,10 +121,11 @@ bool parse_line(Trace& trace, const Json& json) {
   if (json.is_object() && json.contains("end")) {
     trace.end = parse_end(json);
     if (trace.end.stopped) {
-      const std::size_t last = previous.value_or(0);
-      if (previous && trace.end.steps > last && trace.end.steps <= expected && !at_end) return true;
-      throw UsageError(fmt::format("it stopped after {} steps, which does not follow step {}",
-                                   trace.end.steps, last));
+      const std::size_t first = previous ? *previous + 1 : trace.header.first_step();
+      const bool follows = trace.end.steps >= first && trace.end.steps <= expected && !at_end;
+      if (follows && (previous || trace.header.continues)) return true;
+      throw UsageError(fmt::format("it stopped after {} steps, where step {} should be",
+                                   trace.end.steps, first));
     }
     if (!at_end) throw UsageError(fmt::format("the trace ends where step {} should be", expected));
     if (trace.end.steps != trace.header.recipe.steps) {
@@ -168,6 +165,10 @@ std::optional<TraceDifference> compare_headers(const TraceHeader& left, const Tr
   const auto reduction = [](bool native) { return native ? "native" : "canonical"; };
   if (left.native != right.native) {
     return differ("reduction", reduction(left.native), reduction(right.native));
+  }
+  const auto initial = [](bool loaded) { return loaded ? "loaded" : "drawn"; };
+  if (left.loaded != right.loaded) {
+    return differ("initial parameters", initial(left.loaded), initial(right.loaded));
   }
   return std::nullopt;
 }
@@ -238,6 +239,11 @@ std::string line_of(const TraceHeader& header) {
   json["contract"] = header.contract;
   if (header.every != 1) json["every"] = header.every;
   if (header.native) json["reduction"] = "native";
+  if (header.loaded) json["loaded"] = true;
+  if (header.continues) {
+    json["continues"] = {{"step", header.continues->step},
+                         {"digest", digest_text(header.continues->digest)}};
+  }
   json["recipe"] = recipe_json(header.recipe);
   json["corpus_sha256"] = header.corpus_sha256;
   if (!header.compiler.empty()) json["compiler"] = header.compiler;
@@ -311,8 +317,39 @@ std::string to_string(const TraceDifference& difference) {
 
 std::optional<TraceDifference> compare_traces(const Trace& left, const Trace& right) {
   if (auto difference = compare_headers(left.header, right.header, true)) return difference;
+  const std::size_t begin = left.header.first_step();
+  const std::size_t other_begin = right.header.first_step();
+  if (begin != other_begin) {
+    return TraceDifference{"header", "first step", std::to_string(begin),
+                           std::to_string(other_begin), ""};
+  }
   if (auto difference = compare_common_steps(left, right)) return difference;
   return compare_digests("end", left.end.digest, right.end.digest);
+}
+
+Trace joined(std::span<const Trace> parts) {
+  Trace whole = parts.front();
+  for (const Trace& part : parts.subspan(1)) {
+    const auto refuse = [&](const std::string& why) {
+      throw UsageError(
+          fmt::format("the traces do not join after {} steps: {}", whole.end.steps, why),
+          "give the traces of one run in order, each going on where the last stopped");
+    };
+    if (const auto difference = compare_headers(whole.header, part.header, true)) {
+      refuse(to_string(*difference));
+    }
+    if (!part.header.continues) refuse("the next one begins at step 0");
+    const TraceOrigin& seam = *part.header.continues;
+    if (seam.step != whole.end.steps)
+      refuse(fmt::format("the next one goes on from {}", seam.step));
+    if (seam.digest != whole.end.digest) {
+      refuse(fmt::format("there the digest is {}, and the next one goes on from {}",
+                         digest_text(whole.end.digest), digest_text(seam.digest)));
+    }
+    whole.steps.insert(whole.steps.end(), part.steps.begin(), part.steps.end());
+    whole.end = part.end;
+  }
+  return whole;
 }
 
 std::optional<TraceDifference> compare_prefix(const Trace& whole, const Trace& part) {

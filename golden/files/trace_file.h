@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,20 @@
 ///     {"step":0,"loss":"0x1.a1p+1","loss_decimal":3.2578,"grad_norm":"0x1.8p-2","digest":"..."}
 ///     {"end":500,"digest":"..."}
 ///
-/// which says `"stopped":true` too if the recipe has more steps. Hexadecimal floats are exact; a
+/// The header of a run that went on from a checkpoint says `"continues":{"step":50,"digest":"..."}`,
+/// and its steps begin there; that of a run whose parameters were loaded says `"loaded":true`.
+/// The end says `"stopped":true` too if the recipe has more steps. Hexadecimal floats are exact; a
 /// digest is of all parameters and of the optimizer's moments, before the step's update. Nothing in
 /// a trace depends on how the run was split, so traces of all meshes are the same bytes.
 namespace meshparity {
+
+/// Where a run went on.
+struct TraceOrigin {
+  std::size_t step = 0;  ///< that were made before
+  std::uint64_t digest = 0;
+
+  bool operator==(const TraceOrigin&) const = default;
+};
 
 /// The first line. A golden trace also says who recorded it, when and why.
 struct TraceHeader {
@@ -27,9 +38,13 @@ struct TraceHeader {
   std::string corpus_sha256;                             ///< 64 hex digits
   std::size_t every = 1;  ///< steps 0, every, 2 every, ... and the last are recorded
   bool native = false;    ///< reductions in the transport's own order
-  std::string compiler;   ///< empty where nobody said
+  bool loaded = false;    ///< parameters came from a file: step 0's digest says which
+  std::optional<TraceOrigin> continues;  ///< of a run that went on
+  std::string compiler;                  ///< empty where nobody said
   std::string date;
   std::string reason;
+
+  std::size_t first_step() const { return continues ? continues->step : 0; }
 };
 
 struct TraceStep {
@@ -84,6 +99,10 @@ std::string to_string(const TraceDifference& difference);
 /// The first difference in what was trained (contract, recipe, corpus), in the steps that both
 /// record, or in the end. Who recorded a trace, when and why is not compared.
 std::optional<TraceDifference> compare_traces(const Trace& left, const Trace& right);
+
+/// The traces of a run that stopped and went on, as one. Throws UsageError unless each goes on
+/// where the one before it stopped, with the same state.
+Trace joined(std::span<const Trace> parts);
 
 /// The same, where `part` may stop early: its steps are a prefix of the run that `whole` records.
 std::optional<TraceDifference> compare_prefix(const Trace& whole, const Trace& part);

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "golden/files/checkpoint.h"
 #include "golden/files/trace_file.h"
+#include "golden/jobs/checkpoint_saver.h"
 #include "model/observer.h"
 #include "parallel/strategy.h"
 #include "parallel/transport/comm.h"
@@ -23,7 +25,9 @@ struct TrainingJob {
   const ParameterSource& initial;
   Parallelism how;
   std::optional<Strategy> strategy = std::nullopt;  ///< none: the one that goes with the mesh
-  std::size_t stop_after = std::numeric_limits<std::size_t>::max();  ///< steps, if it has more
+  /// Steps after which training ends, counted from step 0, if it has more.
+  std::size_t stop_after = std::numeric_limits<std::size_t>::max();
+  const Checkpoint* from = nullptr;  ///< where it goes on, instead of `initial`
 };
 
 /// Every tensor of a step, whole, in the order of the model's parameters.
@@ -47,6 +51,11 @@ struct TrainingSinks {
   /// After the last update. The digest is 0 without `statistics`.
   std::function<void(const TraceEnd&)> end;
   std::function<void(std::vector<std::vector<float>>)> parameters;
+  /// Where the state is saved: when it is due, and where training ends. All ranks write.
+  const CheckpointSaver* saver = nullptr;
+  /// On every rank: true once training should end after the step at hand, where this is known to
+  /// one rank at least. Asked about ten times a second.
+  std::function<bool()> stop_requested;
 };
 
 /// The model's parameters, in order.

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
+#include "golden/files/checkpoint.h"
 #include "golden/files/file_io.h"
 #include "golden/files/printable.h"
 #include "golden/files/trace_file.h"
+#include "golden/jobs/convert_checkpoint.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
 #include "model/numerics/premises.h"
@@ -16,11 +19,13 @@ namespace meshparity {
 namespace {
 
 constexpr const char* kDescription =
-    "Compares two loss traces or two safetensors files bit for bit and names the first difference.";
+    "Compares two loss traces, safetensors files or checkpoints bit for bit and names the first\n"
+    "difference.";
 
 constexpr const char* kFooter =
     R"(Traces are compared in what was trained, in every step that both record, and in the end; who
-recorded them, when and why is not compared.
+recorded them, when and why is not compared. Several actual traces are those of one run that stopped
+and went on: each must go on where the one before it stopped. Checkpoints may have different layouts.
 
 Exit status: 0 the same, 1 not the same, 2 bad usage or input.)";
 
@@ -89,8 +94,20 @@ std::optional<std::string> compare_tensors(const StoredTensor& left, const Store
 
 bool is_trace(const std::string& text) { return text.starts_with('{'); }
 
+std::optional<std::string> compare_with_joined(const std::string& left_path,
+                                               const std::vector<std::string>& right_paths) {
+  std::vector<Trace> parts;
+  for (const std::string& path : right_paths) parts.push_back(load_trace(path));
+  const auto difference = compare_traces(load_trace(left_path), joined(parts));
+  return difference ? std::optional(to_string(*difference)) : std::nullopt;
+}
+
 std::optional<std::string> compare_files(const std::string& left_path,
                                          const std::string& right_path) {
+  if (std::filesystem::is_directory(left_path) || std::filesystem::is_directory(right_path)) {
+    return compare_tensor_files(gathered_tensors(Checkpoint(left_path)),
+                                gathered_tensors(Checkpoint(right_path)));
+  }
   const std::string left = read_file(left_path, "trace or safetensors");
   const std::string right = read_file(right_path, "trace or safetensors");
   if (is_trace(left) != is_trace(right)) {
@@ -138,11 +155,22 @@ int diff_command(const std::vector<std::string>& arguments) {
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("meshparity-diff ") + MESHPARITY_VERSION);
   std::string left;
-  std::string right;
-  app.add_option("expected", left, "trace or safetensors file")->required()->type_name("FILE");
-  app.add_option("actual", right, "file of the same kind")->required()->type_name("FILE");
+  std::vector<std::string> right;
+  std::string explained;
+  app.add_option("expected", left, "trace, safetensors file or checkpoint")->type_name("PATH");
+  app.add_option("actual", right, "one of the same kind, or several traces")->type_name("PATH");
+  app.add_option("--explain", explained, "say what is in a checkpoint")->type_name("PATH");
   parse_arguments(app, arguments);
-  const std::optional<std::string> difference = compare_files(left, right);
+  if (explained.empty() == right.empty()) {
+    throw UsageError("it takes two paths to compare, or --explain and one",
+                     "meshparity-diff --help");
+  }
+  if (!explained.empty()) {
+    fmt::print("{}", explain(Checkpoint(explained)));
+    return kSuccess;
+  }
+  const std::optional<std::string> difference =
+      right.size() == 1 ? compare_files(left, right.front()) : compare_with_joined(left, right);
   if (!difference) return kSuccess;
   fmt::print("first difference: {}\n", printable(*difference, kMostShown));
   return kProofFailed;

@@ -22,7 +22,8 @@ struct PortabilityCheck {
 };
 
 /// Every golden recipe on one rank and on two simulated meshes, each against the recorded trace.
-/// One check for each recipe; its SHA-256 is of the trained parameters as safetensors files.
+/// On each mesh again from a checkpoint that one rank left half way. One check for each recipe; its
+/// SHA-256 is of the trained parameters as safetensors files, and of the checkpoints.
 std::vector<PortabilityCheck> check_portable_goldens(const std::string& golden_dir);
 
 /// Every kernel, on shapes, strides, grains and values drawn from Philox, against its definition

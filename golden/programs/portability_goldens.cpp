@@ -3,9 +3,14 @@
 
 #include "golden/check/golden_cases.h"
 #include "golden/check/golden_recipe.h"
+#include "golden/files/checkpoint.h"
+#include "golden/files/file_io.h"
 #include "golden/files/model_file.h"
 #include "golden/files/sha256.h"
 #include "golden/files/trace_file.h"
+#include "golden/jobs/checkpoint_saver.h"
+#include "golden/jobs/temporary_folder.h"
+#include "golden/jobs/training_job.h"
 #include "golden/programs/portability.h"
 
 namespace meshparity {
@@ -38,6 +43,40 @@ Trained train(const GoldenRecipe& golden, const GoldenCase& run) {
   return trained;
 }
 
+/// Half the steps of a case on one rank, then from the file that this leaves to the end on the
+/// case's mesh. Adds the files' bytes, which any machine writes, to `files`.
+Trace stop_and_go_on(const GoldenRecipe& golden, const GoldenCase& run, std::string& files) {
+  const TemporaryFolder folder;
+  const CheckpointSaver saver(
+      {.folder = folder.path().string()},
+      checkpoint_header(golden.recipe, golden.corpus, golden.corpus_sha256));
+  std::vector<Trace> parts;
+  parts.push_back(
+      traced(golden, run.steps / 2, 1, [&](const TrainingJob& job, TrainingSinks sinks) {
+        sinks.saver = &saver;
+        train_alone(job, sinks);
+      }));
+  const Checkpoint from(checkpoints_in(folder.path().string()).back().path);
+  TraceHeader header = golden.header();
+  header.continues = {from.header().step, from.header().digest};
+  parts.push_back(traced(header, [&](TrainingSinks sinks) {
+    sinks.saver = &saver;
+    const InitialParameters unused(0);
+    train_simulated({.recipe = golden.recipe,
+                     .corpus = golden.corpus,
+                     .initial = unused,
+                     .how = run.how,
+                     .strategy = run.strategy,
+                     .stop_after = run.steps,
+                     .from = &from},
+                    sinks, 0);
+  }));
+  for (const StoredCheckpoint& left : checkpoints_in(folder.path().string())) {
+    files += read_file(left.path, "checkpoint");
+  }
+  return joined(parts);
+}
+
 bool is_checked(const GoldenCase& run) {
   const std::string mesh = to_string(run.how.mesh);
   return run.transport == "none" ||
@@ -48,17 +87,23 @@ PortabilityCheck check(const GoldenRecipe& golden) {
   PortabilityCheck result{golden.name, 0, 0, "", ""};
   const Trace expected = load_trace(golden.trace_path);
   std::string models;
-  for (const GoldenCase& run : golden_cases(golden, true, false)) {
-    if (!is_checked(run)) continue;
+  const auto judge = [&](const std::string& what, const Trace& trace) {
     ++result.compared;
-    const Trained trained = train(golden, run);
-    models += trained.model;
-    const auto difference = compare_prefix(expected, trained.trace);
+    const auto difference = compare_prefix(expected, trace);
     if (!difference) {
       ++result.same;
     } else if (result.difference.empty()) {
-      result.difference = to_string(run.how.mesh) + ": " + to_string(*difference);
+      result.difference = what + ": " + to_string(*difference);
     }
+  };
+  for (const GoldenCase& run : golden_cases(golden, true, false)) {
+    if (!is_checked(run)) continue;
+    const Trained trained = train(golden, run);
+    models += trained.model;
+    judge(to_string(run.how.mesh), trained.trace);
+    if (run.transport == "none") continue;
+    judge("stopped, and gone on with " + to_string(run.how.mesh),
+          stop_and_go_on(golden, run, models));
   }
   result.sha256 = sha256(models);
   return result;

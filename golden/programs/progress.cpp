@@ -15,8 +15,8 @@ constexpr std::chrono::milliseconds kUpdateInterval{100};
 
 }  // namespace
 
-Progress::Progress(std::size_t steps)
-    : steps_(steps), terminal_(::isatty(STDERR_FILENO) == 1), begin_(Clock::now()) {}
+Progress::Progress(std::size_t first, std::size_t steps)
+    : first_(first), steps_(steps), terminal_(::isatty(STDERR_FILENO) == 1), begin_(Clock::now()) {}
 
 Progress::~Progress() {
   if (line_is_open_) fmt::print(stderr, "\n");
@@ -34,7 +34,7 @@ void Progress::step(std::size_t step, float loss) {
 
 void Progress::print(std::size_t done, float loss, Clock::time_point now) {
   const double seconds = std::max(1e-9, std::chrono::duration<double>(now - begin_).count());
-  const double steps_per_second = static_cast<double>(done) / seconds;
+  const double steps_per_second = static_cast<double>(done - first_) / seconds;
   const std::chrono::seconds left(
       static_cast<long>(static_cast<double>(steps_ - done) / steps_per_second));
   const std::string text =

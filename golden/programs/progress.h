@@ -9,7 +9,8 @@ namespace meshparity {
 /// line for about every twentieth of the way.
 class Progress {
  public:
-  explicit Progress(std::size_t steps);
+  /// The next step is `first`, of `steps` in all.
+  Progress(std::size_t first, std::size_t steps);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -22,6 +23,7 @@ class Progress {
 
   void print(std::size_t done, float loss, Clock::time_point now);
 
+  std::size_t first_;
   std::size_t steps_;
   bool terminal_;
   bool line_is_open_ = false;

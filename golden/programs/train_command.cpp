@@ -5,15 +5,18 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "golden/files/file_io.h"
 #include "golden/files/llmc_checkpoint.h"
 #include "golden/files/model_file.h"
+#include "golden/jobs/on_all_ranks.h"
 #include "golden/jobs/training_job.h"
 #include "golden/programs/launch.h"
 #include "golden/programs/program.h"
 #include "golden/programs/progress.h"
 #include "golden/programs/same_work.h"
+#include "golden/programs/stop_signals.h"
 #include "golden/programs/tensor_recorder.h"
 #include "golden/programs/train_inputs.h"
 #include "golden/programs/train_options.h"
@@ -79,16 +82,21 @@ class Results {
       }
       sinks_.tensors = [this](const StepTensors& t) { writing([&] { recorder_->record(t); }); };
     }
+    if (!options.checkpoints.folder.empty()) {
+      saver_ = std::make_unique<CheckpointSaver>(
+          options.checkpoints,
+          checkpoint_header(inputs.recipe, *inputs.corpus, inputs.corpus_sha256));
+      sinks_.saver = saver_.get();
+      sinks_.stop_requested = StopSignals::requested;
+    }
     if (wants_model) {
       sinks_.parameters = [this](std::vector<std::vector<float>> p) { parameters_ = std::move(p); };
     }
     if (!is_root) return;
     if (sinks_.statistics) begin_trace();
-    if (!options.quiet) progress_ = std::make_unique<Progress>(steps_of(options, inputs.recipe));
+    if (!options.quiet) progress_ = make_progress();
     sinks_.step = [this](const TraceStep& step) { on_step(step); };
-    sinks_.end = [this](const TraceEnd& end) {
-      if (trace_) trace_->write(line_of(end));
-    };
+    sinks_.end = [this](const TraceEnd& end) { on_end(end); };
   }
 
   const TrainingSinks& sinks() const { return sinks_; }
@@ -111,6 +119,11 @@ class Results {
     trace_ = std::make_unique<AtomicFile>(options_.trace_path);
     TraceHeader header = header_of(inputs_.recipe, inputs_.corpus_sha256);
     header.native = options_.how.reduction == Reduction::native;
+    header.loaded = inputs_.model.has_value();
+    if (inputs_.checkpoint) {
+      const CheckpointHeader& from = inputs_.checkpoint->header();
+      header.continues = {from.step, from.digest};
+    }
     trace_->write(line_of(header));
   }
 
@@ -119,9 +132,23 @@ class Results {
     if (progress_) progress_->step(step.step, step.loss);
   }
 
+  std::unique_ptr<Progress> make_progress() const {
+    const std::size_t first = inputs_.checkpoint ? inputs_.checkpoint->header().step : 0;
+    return std::make_unique<Progress>(first, steps_of(options_, inputs_.recipe));
+  }
+
+  void on_end(const TraceEnd& end) {
+    if (trace_) trace_->write(line_of(end));
+    progress_.reset();
+    if (!sinks_.saver || !StopSignals::requested() || !end.stopped) return;
+    fmt::print(stderr, "stopped by a signal after {} of {} steps; --resume goes on\n", end.steps,
+               inputs_.recipe.steps);
+  }
+
   const TrainOptions& options_;
   const TrainInputs& inputs_;
   TrainingSinks sinks_;
+  std::unique_ptr<CheckpointSaver> saver_;
   std::unique_ptr<AtomicFile> trace_;
   std::unique_ptr<TensorRecorder> recorder_;
   std::unique_ptr<Progress> progress_;
@@ -130,8 +157,13 @@ class Results {
 
 void train(const TrainOptions& options, const TrainInputs& inputs, const ParameterSource& initial,
            const Launch& launch, const TrainingSinks& sinks) {
-  const TrainingJob job{inputs.recipe, *inputs.corpus,   initial,
-                        options.how,   options.strategy, steps_of(options, inputs.recipe)};
+  const TrainingJob job{.recipe = inputs.recipe,
+                        .corpus = *inputs.corpus,
+                        .initial = initial,
+                        .how = options.how,
+                        .strategy = options.strategy,
+                        .stop_after = steps_of(options, inputs.recipe),
+                        .from = inputs.checkpoint ? &*inputs.checkpoint : nullptr};
   const bool plain = options.fits_train_single() && !options.strategy;
   if (runs_on_mpi(options, launch)) {
     train_on(job, sinks, *launch.world());
@@ -178,7 +210,10 @@ int train_and_use(const TrainOptions& options, const TrainInputs& inputs, const 
     return kSuccess;
   }
   Results results(options, inputs, is_root);
+  std::optional<StopSignals> signals;
+  if (!options.checkpoints.folder.empty()) signals.emplace();
   train(options, inputs, initial, launch, results.sinks());
+  signals.reset();  // from here on there is nothing to finish
   // Before anything appears under its name.
   if (const auto bent = launch.together(check_floating_point_environment)) return *bent;
   if (!is_root) return kSuccess;
@@ -218,6 +253,9 @@ int run_command(const std::vector<std::string>& arguments, Launch& launch) {
     status = train_and_use(options, inputs, launch);
   } catch (const UsageError&) {
     // Training diverged: every rank has seen it.
+    const std::exception_ptr error = std::current_exception();
+    return launch.together([&] { std::rethrow_exception(error); }).value_or(kSuccess);
+  } catch (const SharedFailure&) {
     const std::exception_ptr error = std::current_exception();
     return launch.together([&] { std::rethrow_exception(error); }).value_or(kSuccess);
   }

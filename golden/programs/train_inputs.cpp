@@ -28,19 +28,30 @@ void require_model(const Recipe& recipe, ModelKind said, const std::string& by) 
       "let both name the same model");
 }
 
-/// A saved model's recipe, then the recipe file, then the flags: the later wins. All of them must
-/// be of one model.
-Recipe recipe_of(const TrainOptions& options, const std::optional<LoadedModel>& model) {
+/// A saved recipe, then the recipe file, then the flags: the later wins. All of them must be of one
+/// model.
+Recipe recipe_of(const TrainOptions& options, const TrainInputs& inputs) {
   Recipe recipe;
-  const bool goes_on = model && model->has_recipe();
+  const std::optional<LoadedModel>& model = inputs.model;
+  const bool goes_on = inputs.checkpoint || (model && model->has_recipe());
   if (model) recipe = model->recipe();
+  if (inputs.checkpoint) recipe = inputs.checkpoint->header().recipe;
+  const ModelKind saved = recipe.model;
   const SaidField* const flag = options.override_of("model");
   if (flag != nullptr && !goes_on) set_recipe_field(recipe, flag->key, flag->value);
   if (!options.recipe_path.empty()) apply_recipe_file(recipe, options.recipe_path);
   if (flag != nullptr) require_model(recipe, model_named(flag->value), flag->place + "model");
   apply_fields(recipe, options.overrides);
-  if (goes_on) require_model(recipe, model->recipe().model, "the saved model");
+  if (goes_on) require_model(recipe, saved, "the saved model");
   return recipe;
+}
+
+/// The newest complete checkpoint.
+Checkpoint newest(const std::string& folder) {
+  const std::vector<StoredCheckpoint> all = checkpoints_in(folder);
+  if (!all.empty()) return Checkpoint(all.back().path);
+  throw UsageError(fmt::format("--checkpoints '{}' holds no complete checkpoint", folder),
+                   "leave out --resume, or name the folder of an earlier run");
 }
 
 bool trains(const TrainOptions& options) {
@@ -95,7 +106,8 @@ void require_no_training_results(const TrainOptions& options) {
   const std::pair<const char*, const std::string*> results[] = {
       {"--trace", &options.trace_path},
       {"--record-tensors", &options.tensors_path},
-      {"--save", &options.save_path}};
+      {"--save", &options.save_path},
+      {"--checkpoints", &options.checkpoints.folder}};
   for (const auto& [flag, path] : results) {
     if (path->empty()) continue;
     throw UsageError(
@@ -132,7 +144,8 @@ void require_export_apart(const TrainOptions& options) {
 TrainInputs read_train_inputs(const TrainOptions& options) {
   TrainInputs inputs;
   if (!options.load_path.empty()) inputs.model.emplace(options.load_path);
-  inputs.recipe = recipe_of(options, inputs.model);
+  if (options.resume) inputs.checkpoint.emplace(newest(options.checkpoints.folder));
+  inputs.recipe = recipe_of(options, inputs);
   if (inputs.model) inputs.model->fit(inputs.recipe);
   if (!options.export_path.empty()) require_exportable(inputs.recipe);
   inputs.trains = trains(options);
@@ -149,6 +162,10 @@ TrainInputs read_train_inputs(const TrainOptions& options) {
     inputs.corpus_sha256 = std::move(hash);
   }
   validate(inputs.recipe, inputs.corpus->vocabulary());
+  if (inputs.checkpoint) {
+    require_same_run(inputs.checkpoint->header(), inputs.checkpoint->path(), inputs.recipe,
+                     inputs.corpus_sha256);
+  }
   require_validation_part(options, inputs.recipe, *inputs.corpus);
   if (inputs.trains) require_memory(options, inputs.recipe, inputs.corpus->vocabulary());
   if (options.prompt) {
@@ -188,6 +205,9 @@ void require_outputs(const TrainOptions& options, const Recipe& recipe) {
                      "name two files");
   }
   if (!options.tensors_path.empty()) require_recordable(options.tensors_path);
+  if (!options.checkpoints.folder.empty()) {
+    prepare_folder(options.checkpoints.folder, options.resume);
+  }
 }
 
 }  // namespace meshparity

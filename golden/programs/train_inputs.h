@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "golden/files/checkpoint.h"
 #include "golden/files/loaded_model.h"
 #include "golden/programs/train_options.h"
 #include "model/corpus.h"
@@ -15,6 +16,7 @@ namespace meshparity {
 struct TrainInputs {
   Recipe recipe;
   std::optional<LoadedModel> model;
+  std::optional<Checkpoint> checkpoint;  ///< where it goes on
   std::optional<Corpus> corpus;
   std::string corpus_sha256;
   std::vector<Token> prompt;  ///< what samples begin with

@@ -23,8 +23,9 @@ constexpr const char* kDescription =
 
 constexpr const char* kFooter =
     R"(--model gpt2, here or in the recipe file, decides the defaults. Without --load, parameters
-start at random. With --load they start as saved, and what --recipe and the flags do not say comes
-from the saved model's recipe. With --load and --sample, --validate or --export but no --steps
+start at random. With --load they start as saved, at step 0, and what --recipe and the flags do not
+say comes from the saved model's recipe; --resume goes on where a run of --checkpoints stopped, with
+the bits of one that did not. With --load and --sample, --validate or --export but no --steps
 flag, nothing is trained; sampling needs no --data then.
 
 Exit status: 0 done, 1 a proof failed, 2 bad usage or input, 3 the environment failed.
@@ -37,6 +38,9 @@ Exit status: 0 done, 1 a proof failed, 2 bad usage or input, 3 the environment f
   meshparity-train --model gpt2 --data text.txt --min-lr 1e-4 --warmup 100 --decay cosine \
     --weight-decay 0.1 --clip 1 --save gpt2.safetensors --validate all
   meshparity-train --load gpt2.safetensors --sample 200 --prompt "To be" --temperature 0.8
+  meshparity-train --data names.txt --checkpoints run --save-every 500
+  mpirun -n 4 meshparity-train --data names.txt --mesh dp=2,tp=2 --checkpoints run --resume
+
   meshparity-train --size 124M --data 'train_*.bin' --validation-data val.bin --batch 4 \
     --sequence 64 --validate 20)";
 
@@ -129,8 +133,8 @@ void add_options(CLI::App& app, Texts& texts) {
       "FILE", files);
   add_text(app, texts, "export", "write the model as a checkpoint of llm.c (gpt2, tied)", "FILE",
            files);
-  add_text(app, texts, "stop-after", "end training after N steps (no part of the recipe)", "N",
-           files);
+  add_text(app, texts, "stop-after",
+           "end training when N steps are made in all (no part of the recipe)", "N", files);
   add_text(app, texts, "sample",
            "print N sampled documents, one a line; of a text without documents, N tokens of one",
            "N", files);
@@ -142,6 +146,23 @@ void add_options(CLI::App& app, Texts& texts) {
   add_text(app, texts, "validate",
            "print the mean loss over N batches of the validation part, or over all of it", "N|all",
            files);
+}
+
+/// Without --resume, which is a flag.
+void add_checkpoint_options(CLI::App& app, Texts& texts) {
+  const std::string group = "Stopping and going on";
+  add_text(
+      app, texts, "checkpoints",
+      "save all that training goes on from in this folder: where it ends, and where SIGTERM or\n"
+      "SIGINT ends it",
+      "DIR", group);
+  add_text(app, texts, "save-every", "save every N steps, too", "N", group);
+  add_text(app, texts, "keep", "remove all but the newest N (default: keep all)", "N", group);
+  add_text(
+      app, texts, "checkpoint-layout",
+      "gathered (default): one file, the same from any mesh; or sharded: a file of each rank's\n"
+      "part. Either is read by any mesh",
+      "NAME", group);
 }
 
 template <typename Read>
@@ -246,6 +267,27 @@ void read_uses(const CLI::App& app, const Texts& texts, TrainOptions& options) {
   if (!options.validates_all) options.validation_batches = number(app, texts, "validate", 0, 1);
 }
 
+/// --checkpoints and what goes with it.
+void read_checkpoints(const CLI::App& app, const Texts& texts, TrainOptions& options) {
+  CheckpointPlan& plan = options.checkpoints;
+  plan.folder = texts.at("checkpoints");
+  plan.every = number(app, texts, "save-every", 0, 1);
+  plan.keep = number(app, texts, "keep", 0, 1);
+  if (app.count("--checkpoint-layout") > 0) {
+    plan.layout = static_cast<CheckpointLayout>(
+        choice("checkpoint-layout", texts.at("checkpoint-layout"), {"gathered", "sharded"}));
+  }
+  for (const char* name : {"save-every", "keep", "checkpoint-layout", "resume"}) {
+    if (app.count(std::string("--") + name) == 0 || !plan.folder.empty()) continue;
+    throw UsageError(fmt::format("--{} is about checkpoints, but no folder is named", name),
+                     "add --checkpoints DIR");
+  }
+  if (options.resume && !options.load_path.empty()) {
+    throw UsageError("--resume and --load both say where parameters come from",
+                     "leave out one of them");
+  }
+}
+
 }  // namespace
 
 const SaidField* TrainOptions::override_of(std::string_view key) const {
@@ -266,7 +308,10 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   app.set_version_flag("--version", std::string("meshparity-train ") + MESHPARITY_VERSION);
   Texts texts;
   add_options(app, texts);
+  add_checkpoint_options(app, texts);
   TrainOptions options;
+  app.add_flag("--resume", options.resume, "go on from the newest checkpoint of --checkpoints")
+      ->group("Stopping and going on");
   app.add_flag("--quiet", options.quiet, "no progress")->group("Results");
   parse_arguments(app, arguments);
 
@@ -300,6 +345,7 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   options.export_path = texts["export"];
   read_overrides(app, texts, options);
   read_uses(app, texts, options);
+  read_checkpoints(app, texts, options);
   if (given("trainer")) set_trainer(options, texts["trainer"]);
   return options;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "golden/files/recipe_file.h"
+#include "golden/jobs/checkpoint_saver.h"
 #include "parallel/strategy.h"
 
 namespace meshparity {
@@ -37,6 +38,8 @@ struct TrainOptions {
   bool validates_all = false;             ///< the whole validation part
   std::optional<std::size_t> stop_after;  ///< steps, if the recipe has more
   std::chrono::seconds deadline{};        ///< of operations under Open MPI
+  CheckpointPlan checkpoints;             ///< none without a folder
+  bool resume = false;                    ///< go on from the newest of them
   std::uint64_t sim_seed = 0;
   bool quiet = false;
 

@@ -43,7 +43,11 @@ std::map<std::string, std::string> good_results() {
              "ranks_max": 2, "bit_equal": 12}],
            "products": [{"axes": "dp x tp", "transport": "sim", "cases": 300, "bit_equal": 300}],
            "seed": "12345", "seconds": 61.5, "simulated_per_minute": 23456.7,
-           "distribution": [{"what": "a rank with an empty share", "cases": 123}]})"},
+           "distribution": [{"what": "a rank with an empty share", "cases": 123}],
+           "resumed": {"cases": 200, "bit_equal": 200, "saved_gathered": 80, "saved_sharded": 90,
+                       "most_pieces": 12,
+                       "flaws": [{"what": "nothing", "tried": 40, "seen": 0},
+                                 {"what": "first moments lost", "tried": 20, "seen": 19}]}})"},
       {"oracle.json",
        R"({"recipes": [{"name": "mlc", "steps": 500, "whole_steps": 500, "worst_ratio": 0.21,
                         "worst_tensor": "hidden.0.weight", "worst_step": 12,
@@ -169,6 +173,11 @@ TEST(Report, FailsWhatFailed) {
   EXPECT_EQ(report_with("parity.json", "0.31", "1.01").status, 1);
   EXPECT_EQ(report_with("parity.json", "0.31", "0.31, \"native_within\": 49").status, 1);
   EXPECT_EQ(report_with("parity.json", "\"bit_equal\": 12}", "\"bit_equal\": 11}").status, 1);
+  EXPECT_EQ(report_with("parity.json", "\"mpi\"", "\"pigeon\"").status, 1);
+  EXPECT_EQ(report_with("parity.json", "\"bit_equal\": 200", "\"bit_equal\": 199").status, 1);
+  EXPECT_EQ(report_with("parity.json", "\"seen\": 0", "\"seen\": 1").status, 1);
+  EXPECT_EQ(report_with("parity.json", "\"seen\": 19", "\"seen\": 0").status, 1);
+  EXPECT_EQ(report_with("parity.json", "\"cases\": 123", "\"cases\": 0").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.21", "1.01").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.31", "1.01").status, 1);
   EXPECT_EQ(report_with("oracle.json", "0.99", "1.01").status, 1);

@@ -177,4 +177,26 @@ rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t m
   });
 }
 
+rc::Gen<std::vector<ResumeCase>> resume_cases(std::size_t max_ranks, std::size_t runs) {
+  return rc::gen::exec([=] {
+    // A case of each strategy, whose recipe is that of all; legs draw anew how they train it.
+    const std::vector<ParityCase> drawn = *parity_cases(Reduction::canonical, max_ranks);
+    const Recipe& recipe = drawn.front().recipe;
+    const std::size_t blocks = model_of(recipe, 2).blocks.size();
+    std::vector<ResumeCase> cases(runs);
+    for (ResumeCase& c : cases) {
+      std::size_t stop = 0;
+      for (std::size_t left = in(1, 4); left-- > 0;) {
+        ParityCase how = drawn[in(0, drawn.size() - 1)];
+        how.how.mesh = draw_mesh(how.strategy, blocks, max_ranks);
+        how.world = draw_world(how.how.mesh.size());
+        stop = left == 0 ? recipe.steps : in(stop, recipe.steps);
+        c.legs.push_back(
+            {how, stop, in(0, 1) == 0 ? CheckpointLayout::gathered : CheckpointLayout::sharded});
+      }
+    }
+    return cases;
+  });
+}
+
 }  // namespace meshparity

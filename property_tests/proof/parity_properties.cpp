@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "property_tests/proof/holds.h"
 #include "property_tests/proof/mpi_job.h"
 #include "property_tests/proof/native_check.h"
 #include "property_tests/proof/parity_check.h"
@@ -14,21 +15,6 @@
 
 namespace meshparity {
 namespace {
-
-/// RapidCheck's check with its own number of recipes and seed.
-template <typename Property>
-bool holds(const std::string& description, const Sample& sample, Property property) {
-  rc::detail::TestParams params = rc::detail::configuration().testParams;
-  params.maxSuccess = static_cast<int>(sample.recipes);
-  params.seed = sample.seed;
-  const auto result = rc::detail::checkTestable(
-      property, rc::detail::TestMetadata{description, description}, params);
-  if (result.template is<rc::detail::SuccessResult>()) return true;
-  std::cerr << "- " << description << "\n";
-  rc::detail::printResultMessage(result, std::cerr);
-  std::cerr << "\n";
-  return false;
-}
 
 /// A drawn case, and what it shrinks to.
 using Drawn = rc::Shrinkable<std::vector<ParityCase>>;

@@ -22,6 +22,8 @@
 #include "property_tests/proof/parity_check.h"
 #include "property_tests/proof/parity_properties.h"
 #include "property_tests/proof/proof_verdict.h"
+#include "property_tests/proof/resume_check.h"
+#include "property_tests/proof/resume_properties.h"
 
 namespace meshparity {
 namespace {
@@ -30,10 +32,12 @@ struct Options {
   std::size_t cases = 10000;
   std::size_t native_cases = 1000;
   std::size_t mpi_cases = 120;
+  std::size_t resume_cases = 2000;
   std::uint64_t seed = 20260101;
   std::string reports;
   std::string golden_dir{MESHPARITY_GOLDEN_DIR};
   std::string one_case;
+  std::string one_resume_case;
   std::string transport = "sim";
 };
 
@@ -59,6 +63,13 @@ int rerun(const Options& options) {
   return difference ? kProofFailed : kSuccess;
 }
 
+int rerun_resumed(const Options& options) {
+  const ResumeCase c = parse_resume_case(options.one_resume_case);
+  const auto difference = difference_resumed(c, Question(c.legs.front().how));
+  std::cout << (difference ? failure_text(c, *difference) : "bits equal") << "\n";
+  return difference ? kProofFailed : kSuccess;
+}
+
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -71,13 +82,14 @@ Sample recipes_for(std::size_t cases, std::uint64_t seed) {
 
 constexpr const char* kSimulated = "every strategy on simulated meshes";
 constexpr const char* kNative = "native reductions within the derived bound";
+constexpr const char* kResumed = "runs that stop and go on";
 constexpr const char* kOracle = "one rank against the float64 oracle";
 constexpr const char* kOpenMpi = "every strategy under Open MPI";
 
 /// The whole proof.
 ProofVerdict prove(const Options& options) {
   const auto begin = std::chrono::steady_clock::now();
-  ProofVerdict verdict({kSimulated, kNative, kOracle, kOpenMpi});
+  ProofVerdict verdict({kSimulated, kNative, kResumed, kOracle, kOpenMpi});
   // Simulated worlds keep one core busy, the oracle another.
   OracleProof oracle(options.golden_dir);
   auto judge = std::async(std::launch::async, [&oracle] { oracle.work(); });
@@ -94,6 +106,13 @@ ProofVerdict prove(const Options& options) {
             << std::endl;
   const bool within = holds_natively(native, tally);
   verdict.report(kNative, within, tally.fewest_native_cases());
+  const std::size_t runs = (options.resume_cases + kRunsOfARecipe - 1) / kRunsOfARecipe;
+  std::cout << "runs that stop and go on on other meshes, simulated: " << runs
+            << " random recipes ..." << std::endl;
+  ResumeTally resumed;
+  const bool goes_on = holds_resumed({runs, options.seed + 2}, resumed);
+  verdict.report(kResumed, goes_on, resumed.cases);
+  std::cout << resumed.text() << std::flush;
   oracle.work();
   judge.get();
   std::cout << "one rank against the float64 oracle\n" << oracle.text() << std::flush;
@@ -111,6 +130,7 @@ ProofVerdict prove(const Options& options) {
   std::cout << tally.distribution_text() << std::flush;
 
   nlohmann::ordered_json json = tally.to_json();
+  json["resumed"] = resumed.to_json();
   json["seed"] = std::to_string(options.seed);
   json["seconds"] = seconds_since(begin);
   json["simulated_per_minute"] = per_minute;
@@ -135,10 +155,13 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--mpi-cases", options.mpi_cases, "random cases under mpirun")
       ->capture_default_str();
+  app.add_option("--resume-cases", options.resume_cases, "runs that stop and go on")
+      ->capture_default_str();
   app.add_option("--seed", options.seed, "of all random choices")->capture_default_str();
   app.add_option("--reports", options.reports, "folder for parity.json and oracle.json");
   app.add_option("--golden-dir", options.golden_dir, "where recipes/ and traces/ are");
   app.add_option("--case", options.one_case, "rerun just this case, as a failure printed it");
+  app.add_option("--resume-case", options.one_resume_case, "rerun just this run, likewise");
   app.add_option("--transport", options.transport, "of --case")
       ->check(CLI::IsMember({"sim", "mpi"}))
       ->capture_default_str();
@@ -148,6 +171,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? kSuccess : kBadUsage;
   }
   if (!options.one_case.empty()) return rerun(options);
+  if (!options.one_resume_case.empty()) return rerun_resumed(options);
   // RapidCheck prints where its defaults come from; they are not used here.
   ::setenv("RC_PARAMS", ("seed=" + std::to_string(options.seed)).c_str(), 1);
   const ProofVerdict verdict = prove(options);

@@ -1,0 +1,18 @@
+#pragma once
+
+namespace meshparity {
+
+/// While this lives, the first SIGTERM or SIGINT only asks the process to stop; a second one ends
+/// it. Signals that it was started to ignore stay ignored. There may be one at a time.
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  /// True once a signal has come.
+  static bool requested();
+};
+
+}  // namespace meshparity
