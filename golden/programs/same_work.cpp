@@ -129,6 +129,17 @@ std::vector<WorkItem> work_of(const TrainOptions& options, const TrainInputs& in
                                                  : "of the mesh"});
   items.push_back(
       {"--stop-after", options.stop_after ? fmt::to_string(*options.stop_after) : "none"});
+  const CheckpointPlan& plan = options.checkpoints;
+  items.push_back(
+      {"--resume", inputs.checkpoint
+                       ? fmt::format("step {}, digest {}", inputs.checkpoint->header().step,
+                                     digest_text(inputs.checkpoint->header().digest))
+                       : "no"});
+  items.push_back({"--checkpoints", yes_or_no(!plan.folder.empty())});
+  items.push_back(
+      {"--checkpoint-layout", plan.layout == CheckpointLayout::gathered ? "gathered" : "sharded"});
+  items.push_back({"--save-every", fmt::to_string(plan.every)});
+  items.push_back({"--keep", fmt::to_string(plan.keep)});
   // Whether a result is wanted; what for matters to rank 0 alone.
   items.push_back({"training", yes_or_no(inputs.trains)});
   items.push_back({"--trace", yes_or_no(!options.trace_path.empty())});
