@@ -163,6 +163,20 @@ TEST_F(DifferentRanks, HelpOnOneRankEndsTheJob) {
   EXPECT_EQ(count(result.output, "Exit status:"), 1U);
 }
 
+#ifdef MESHPARITY_BENT_LIBRARY
+TEST_F(DifferentRanks, ARankThatRoundsOtherwiseLeavesNoResult) {
+  const Words words = training({"--trace", file("t"), "--save", file("m")});
+  Words bent = {"env", "LD_PRELOAD=" MESHPARITY_BENT_LIBRARY, "BENT_LIBRARY=later"};
+  bent.insert(bent.end(), words.begin(), words.end());
+  const ChildResult result = run_child(two_ranks(words, bent), kDeadline);
+  EXPECT_EQ(result.status, 3) << result.errors;
+  EXPECT_TRUE(says(result.errors, "error: on rank 1: ")) << result.errors;
+  EXPECT_TRUE(says(result.errors, "rounding is not to nearest")) << result.errors;
+  EXPECT_FALSE(fs::exists(file("t")));
+  EXPECT_FALSE(fs::exists(file("m")));
+}
+#endif
+
 /// Rank 1 gets its corpus only after three seconds, from a pipe: a slow disk. The deadline is one
 /// second. `prefix` comes before mpirun.
 class SlowRank : public DifferentRanks {
