@@ -5,7 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include "model/numerics/floating_point.h"
 #include "parallel/transport/comm_mpi_group.h"
 
 namespace meshparity {
@@ -42,7 +41,6 @@ MpiWorld::MpiWorld(std::chrono::milliseconds deadline, DeadlineHandler on_deadli
     MPI_Finalize();
     throw CommError("this MPI cannot work in a process with threads");
   }
-  set_floating_point_environment();  // MPI has loaded libraries of its own
   process_ = std::make_unique<MpiProcess>(deadline, std::move(on_deadline));
   comm_ = mpi_group("world", MPI_COMM_WORLD, *process_);
 }
