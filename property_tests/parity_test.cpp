@@ -251,7 +251,7 @@ TEST(Parity, LongSumsInSeveralMessages) {
     c.strategy = strategy_for(c.how.mesh);
     const std::size_t data = c.how.mesh[Axis::dp] * c.how.mesh[Axis::fsdp];
     if (data == 8) {
-      ASSERT_GT(c.recipe.hidden * c.recipe.hidden / data, 2 * Reducer::longest_message(data));
+      ASSERT_GT(c.recipe.hidden * c.recipe.hidden / data, Reducer::longest_message(data));
     }
     for (c.world.seed = 0; c.world.seed < 2; ++c.world.seed) {
       const auto difference = difference_simulated(c, question);

@@ -29,14 +29,20 @@ class VerifyProgram : public testing::Test {
                "batch-grain = 2\nfeature-grain = 2\nvocab-grain = 4\n");
   }
 
-  ChildResult verify(const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> command = {program_folder() + "/meshparity-verify",
-                                        "--golden-dir=" + folder_.path().string(),
-                                        "--reports=" + folder_.path().string(),
-                                        "--cases=5",
-                                        "--native-cases=5",
-                                        "--mpi-cases=9"};
-    command.insert(command.end(), more.begin(), more.end());
+  /// How many cases of each part; those that are left out are the fewest that verify it.
+  struct Cases {
+    std::size_t simulated = 5;
+    std::size_t native = 5;
+    std::size_t mpi = 9;
+  };
+  ChildResult verify(const Cases& cases) const {
+    return run({"--golden-dir=" + folder_.path().string(), "--reports=" + folder_.path().string(),
+                "--cases=" + std::to_string(cases.simulated),
+                "--native-cases=" + std::to_string(cases.native),
+                "--mpi-cases=" + std::to_string(cases.mpi)});
+  }
+  static ChildResult run(std::vector<std::string> command) {
+    command.insert(command.begin(), program_folder() + "/meshparity-verify");
     return run_child(command, std::chrono::seconds(60));
   }
 
@@ -56,7 +62,7 @@ constexpr const char* kAllEqual = "for i in $(seq 0 20); do echo \"case $i equal
 
 TEST_F(VerifyProgram, EveryPartThatHoldsIsProven) {
   const FakeMpirun fake(kAllEqual);
-  const ChildResult result = verify();
+  const ChildResult result = verify({});
   expect(result, kSuccess);
   EXPECT_EQ(result.output.find("UNVERIFIED"), std::string::npos) << result.output;
   std::size_t simulated = 0;
@@ -73,40 +79,40 @@ TEST_F(VerifyProgram, EveryPartThatHoldsIsProven) {
 TEST_F(VerifyProgram, WhatWasNotRunIsUnverified) {
   const FakeMpirun fake(kAllEqual);
   const std::string open_mpi = "UNVERIFIED: every strategy under Open MPI: not judged\n";
-  expect(verify({"--mpi-cases=0"}), kUnverified, open_mpi);
+  expect(verify({.mpi = 0}), kUnverified, open_mpi);
   // Of five strategies some had no case.
-  expect(verify({"--mpi-cases=3"}), kUnverified, open_mpi);
-  expect(verify({"--native-cases=0"}), kUnverified, "UNVERIFIED: native reductions");
-  expect(verify({"--cases=0"}), kUnverified, "UNVERIFIED: every strategy on simulated meshes");
+  expect(verify({.mpi = 3}), kUnverified, open_mpi);
+  expect(verify({.native = 0}), kUnverified, "UNVERIFIED: native reductions");
+  expect(verify({.simulated = 0}), kUnverified, "UNVERIFIED: every strategy on simulated meshes");
 }
 
 TEST_F(VerifyProgram, ADifferenceUnderMpirunIsNotProven) {
   const std::string different = "DIFFERENT: every strategy under Open MPI\n";
   {
     const FakeMpirun fake(std::string(kAllEqual) + "; echo case 0 step 1, loss");
-    const ChildResult result = verify();
+    const ChildResult result = verify({});
     expect(result, kProofFailed, different);
     EXPECT_NE(result.errors.find("first difference: step 1, loss"), std::string::npos);
     EXPECT_NE(result.errors.find("rerun: build/bin/meshparity-verify"), std::string::npos);
   }
   // All verdicts are in, but the job fails; and a difference is more than what is unverified.
   const FakeMpirun fake(std::string(kAllEqual) + "; exit 1");
-  expect(verify({"--native-cases=0"}), kProofFailed, different);
+  expect(verify({.native = 0}), kProofFailed, different);
 }
 
 TEST_F(VerifyProgram, OneCaseIsRerun) {
   const std::vector<std::string> rerun = {"--transport=mpi", "--case", to_line(small_case())};
   {
     const FakeMpirun fake("echo case 0 equal");
-    expect(verify(rerun), kSuccess, "bits equal");
+    expect(run(rerun), kSuccess, "bits equal");
   }
   {
     const FakeMpirun fake("echo case 0 step 1, loss");
-    expect(verify(rerun), kProofFailed, "first difference: step 1, loss");
+    expect(run(rerun), kProofFailed, "first difference: step 1, loss");
   }
-  expect(verify({"--case", to_line(small_case())}), kSuccess, "bits equal");
-  expect(verify({"--case", "{}"}), kBadUsage);
-  expect(verify({"--nonsense"}), kBadUsage);
+  expect(run({"--case", to_line(small_case())}), kSuccess, "bits equal");
+  expect(run({"--case", "{}"}), kBadUsage);
+  expect(run({"--nonsense"}), kBadUsage);
 }
 
 }  // namespace

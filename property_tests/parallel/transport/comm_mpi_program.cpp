@@ -4,6 +4,8 @@
 // With an argument it shows how a job ends that goes wrong: `hang` (a receive that nobody sends:
 // the deadline ends it with status 3), `abort` (status 4), `throw` (an exception on one rank ends
 // the job).
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -154,15 +156,19 @@ class MpiChecks {
                  [&] { checked_count(std::numeric_limits<std::size_t>::max()); });
   }
 
-  /// No operation lets a count through that MPI would take for another one. Nobody looks at the
-  /// values, of which there are three.
+  /// No operation lets a count through that MPI would take for another one. The values are
+  /// addresses without memory: nobody looks at them.
   void counts_beyond_mpi() {
     const std::size_t n = world_.size();
-    const std::size_t beyond = std::size_t{std::numeric_limits<int>::max()} + 1;
-    std::array<float, 3> three{};
-    std::array<std::uint64_t, 3> integers{};
-    const std::span<float> values(three.data(), beyond);
     const std::size_t me = world_.rank();
+    const std::size_t beyond = std::size_t{std::numeric_limits<int>::max()} + 1;
+    const std::size_t room = 4 * (beyond + n) * sizeof(float);
+    void* const addresses =
+        mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (addresses == MAP_FAILED) return fail("no addresses for large counts");
+    auto* const begin = static_cast<float*>(addresses);
+    const std::span<float> values(begin, beyond);
+    float* const apart = begin + beyond;
     const auto refused = [&](const char* what, const std::function<void()>& operation) {
       expect_error(what, {"MPI cannot take 2147483648"}, operation);
     };
@@ -173,29 +179,29 @@ class MpiChecks {
     refused("lend", [&] { world_.lend(values, me, 7); });
     refused("borrow", [&] { world_.borrow(values, me, 7); });
     refused("broadcast", [&] { world_.broadcast(values, 0); });
-    refused("all_reduce_integers",
-            [&] { world_.all_reduce_integers(std::span<std::uint64_t>(integers.data(), beyond)); });
+    refused("all_reduce_integers", [&] {
+      world_.all_reduce_integers({static_cast<std::uint64_t*>(addresses), beyond});
+    });
     refused("all_reduce_maximum", [&] { world_.all_reduce_maximum(values); });
     refused("native_all_reduce", [&] { world_.native_all_reduce(values); });
-    // A block too long, or one that begins too far away. (Blocks of one rank begin at 0.)
+    // A block too long, or one that begins too far away. (The first begins at 0.)
     std::vector<std::size_t> counts(n, 0);
     counts.front() = beyond;
     std::vector<std::size_t> far(n, 1);
     far.front() = beyond - 1;
-    const auto of_all = [&](const std::vector<std::size_t>& sizes) {
-      const std::size_t total = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
-      // An address apart, so that the two do not overlap.
-      const std::span<float> all(three.data() + beyond, total);
-      const std::span<float> mine(three.data(), sizes[me]);
+    for (const std::vector<std::size_t>& sizes : {counts, far}) {
+      if (n < 3 && sizes == far) continue;
+      const std::span<float> all(apart, std::accumulate(sizes.begin(), sizes.end(), 0UL));
+      const std::span<float> mine(begin, sizes[me]);
       refused("all_gather", [&] { world_.all_gather(mine, all, sizes); });
       refused("native_reduce_scatter", [&] { world_.native_reduce_scatter(all, mine, sizes); });
-    };
-    of_all(counts);
-    if (n > 2) of_all(far);
+    }
     std::vector<std::size_t> to_myself(n, 0);
     to_myself[me] = beyond;
-    const std::span<float> incoming(three.data() + beyond, beyond);
-    refused("all_to_all", [&] { world_.all_to_all(values, to_myself, incoming, to_myself); });
+    refused("all_to_all", [&] {
+      world_.all_to_all(values, to_myself, {apart, beyond}, to_myself);
+    });
+    munmap(addresses, room);
   }
 
   void message_of_another_size() {

@@ -1,0 +1,67 @@
+// meshparity-portable on a golden folder of one small recipe: what it compares, and that it can
+// fail.
+#include <nlohmann/json.hpp>
+
+#include "golden/files/trace_file.h"
+#include "property_tests/golden/programs/command_line_fixture.h"
+
+namespace meshparity::command_line {
+namespace {
+
+class Portability : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directory(folder_.path() / "recipes");
+    write_file(folder_.file("names.txt"), "emma\nolivia\nava\n");
+    write_file(folder_.file("recipes/small.recipe"),
+               "data = ../names.txt\ncontext = 2\nembedding = 2\nhidden = 3\nbatch = 4\nsteps = 4\n"
+               "batch-grain = 1\nfeature-grain = 2\nvocab-grain = 4\n");
+    const ChildResult made = run(MESHPARITY_GOLDEN_PROGRAM, {"record", "--reason", "new", dir()});
+    ASSERT_EQ(made.status, 0) << made.errors;
+  }
+
+  std::string dir() const { return "--golden-dir=" + folder_.path().string(); }
+  ChildResult check() const {
+    return run(program_folder() + "/meshparity-portable",
+               {dir(), "--environment", "here", "--json", folder_.file("results.json")});
+  }
+
+  const TemporaryFolder folder_;
+};
+
+TEST_F(Portability, ComparesGoldensKernelsAndFunctions) {
+  const ChildResult result = check();
+  ASSERT_EQ(result.status, 0) << result.output << result.errors;
+  EXPECT_FALSE(says(result.output, "NO: ")) << result.output;
+  const auto json = nlohmann::json::parse(read_file(folder_.file("results.json"), "results"));
+  EXPECT_EQ(json.at("name"), "here");
+  for (const char* part : {"goldens", "kernels", "functions"}) {
+    EXPECT_FALSE(json.at(part).empty()) << part;
+    for (const auto& one : json.at(part)) {
+      EXPECT_GT(one.at("compared").get<std::size_t>(), 0U) << one;
+      EXPECT_EQ(one.at("same"), one.at("compared")) << one;
+      EXPECT_EQ(one.at("sha256").get<std::string>().size(), 64U) << one;
+    }
+  }
+}
+
+TEST_F(Portability, OtherBitsAreNotProven) {
+  const std::string path = folder_.file("traces/small.trace");
+  Trace trace = load_trace(path);
+  trace.steps[2].digest += 1;
+  write_file(path, text_of(trace));
+  const ChildResult result = check();
+  EXPECT_EQ(result.status, 1) << result.output;
+  EXPECT_TRUE(says(result.output, "NO: dp=1: step 2, digest")) << result.output;
+}
+
+TEST_F(Portability, KnowsTheInstructionSetsOfThisMachine) {
+  const std::string program = program_folder() + "/meshparity-portable";
+  const ChildResult isas = run(program, {"--list-isas"});
+  EXPECT_EQ(isas.status, 0);
+  EXPECT_TRUE(says(isas.output, "scalar\n")) << isas.output;
+  EXPECT_EQ(run(program, {"--golden-dir", folder_.file("nowhere")}).status, 2);
+}
+
+}  // namespace
+}  // namespace meshparity::command_line
