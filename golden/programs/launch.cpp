@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "golden/files/temporary_name.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
 #ifdef MESHPARITY_WITH_MPI
@@ -32,6 +33,7 @@ struct Launch::Mpi {
   void on_deadline(const std::string& report) const {
     if (patient) return;
     print_error(fmt::format("error: {}\n", report));
+    remove_temporaries();
     std::_Exit(kEnvironmentFailed);
   }
 

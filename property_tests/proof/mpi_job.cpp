@@ -1,35 +1,28 @@
 #include "property_tests/proof/mpi_job.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <sstream>
 
+#include "golden/files/file_io.h"
 #include "golden/jobs/child_process.h"
 #include "golden/jobs/mpirun.h"
-#include "model/error.h"
+#include "golden/jobs/temporary_folder.h"
 
 namespace meshparity {
 
 std::optional<MpiFailure> failure_under_mpi(const std::vector<ParityCase>& cases) {
-  const std::filesystem::path input = std::filesystem::temp_directory_path() /
-                                      ("meshparity-cases-" + std::to_string(::getpid()) + ".jsonl");
+  const TemporaryFolder folder;
+  const std::string input = folder.file("cases.jsonl");
   std::size_t ranks = 1;
-  {
-    std::ofstream file(input);
-    for (const ParityCase& c : cases) {
-      file << to_line(c) << "\n";
-      ranks = std::max(ranks, c.how.mesh.size());
-    }
-    if (!file.flush()) throw EnvironmentError("cannot write " + input.string());
+  std::string text;
+  for (const ParityCase& c : cases) {
+    text += to_line(c) + "\n";
+    ranks = std::max(ranks, c.how.mesh.size());
   }
+  write_file(input, text);
   const auto deadline = std::chrono::seconds(30) + std::chrono::seconds(2) * cases.size();
   const ChildResult job = run_child(
-      mpirun_command(ranks, {program_folder() + "/meshparity-parity-job", input.string()}),
-      deadline);
-  std::filesystem::remove(input);
+      mpirun_command(ranks, {program_folder() + "/meshparity-parity-job", input}), deadline);
 
   // A verdict is a line "case <number> equal" or "case <number> <what went wrong>".
   std::vector<std::optional<std::string>> verdicts(cases.size());

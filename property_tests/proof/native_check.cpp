@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "golden/jobs/exit_status.h"
 #include "model/batch.h"
 #include "model/statistics.h"
 #include "oracle/judge.h"
@@ -62,6 +63,7 @@ std::optional<std::string> difference_from_oracle(const ParityCase& c, const Que
     // Of a training that diverges on one rank too there is nothing to be held to the oracle.
     if (question.expected.divergence.empty()) return error.what();
   } catch (const std::exception& error) {
+    if (is_of_environment(error)) throw;
     return error.what();
   }
   return std::nullopt;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "golden/files/corpus_file.h"
+#include "golden/jobs/exit_status.h"
 #include "model/statistics.h"
 #include "model/train_single.h"
 #include "oracle/compare.h"
@@ -178,6 +179,7 @@ std::optional<std::string> difference_simulated(const ParityCase& c, const Quest
       if (world.rank() == 0) text += "\nfirst boundary that differs: " + boundary;
     });
   } catch (const std::exception& error) {
+    if (is_of_environment(error)) throw;
     return text.empty() ? error.what() : text;
   }
   return text;

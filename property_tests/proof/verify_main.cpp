@@ -2,12 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <future>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "golden/check/golden_recipe.h"
+#include "golden/files/file_io.h"
+#include "golden/jobs/program_start.h"
 #include "model/error.h"
 #include "property_tests/proof/mpi_job.h"
 #include "property_tests/proof/native_check.h"
@@ -26,6 +28,8 @@
 
 namespace meshparity {
 namespace {
+
+constexpr std::array kReports = {"parity.json", "oracle.json"};
 
 struct Options {
   std::size_t cases = 10000;
@@ -38,10 +42,16 @@ struct Options {
   std::string transport = "sim";
 };
 
-void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) {
-  std::ofstream file(path);
-  file << json.dump(1) << "\n";
-  if (!file.flush()) throw EnvironmentError("cannot write " + path.string());
+std::string report_path(const Options& options, const char* name) {
+  return (std::filesystem::path(options.reports) / name).string();
+}
+
+/// Makes the folder of the reports, so that a long proof does not end without them. Throws
+/// UsageError if they could not be written.
+void require_reports(const Options& options) {
+  std::error_code error;
+  std::filesystem::create_directories(options.reports, error);  // what fails here fails below, too
+  for (const char* name : kReports) require_writable(report_path(options, name));
 }
 
 int rerun(const Options& options) {
@@ -174,8 +184,8 @@ bool prove(const Options& options) {
   json["seconds"] = seconds_since(begin);
   json["simulated_per_minute"] = per_minute;
   if (!options.reports.empty()) {
-    write_json(std::filesystem::path(options.reports) / "parity.json", json);
-    write_json(std::filesystem::path(options.reports) / "oracle.json", oracle.to_json());
+    write_file(report_path(options, kReports[0]), json.dump(1) + "\n");
+    write_file(report_path(options, kReports[1]), oracle.to_json().dump(1) + "\n");
   }
   return proven;
 }
@@ -203,6 +213,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (!options.one_case.empty()) return rerun(options);
+  if (!options.reports.empty()) require_reports(options);
   // RapidCheck prints where its defaults come from; they are not used here.
   ::setenv("RC_PARAMS", ("seed=" + std::to_string(options.seed)).c_str(), 1);
   return prove(options) ? 0 : 1;
@@ -212,8 +223,11 @@ int run(int argc, char** argv) {
 }  // namespace meshparity
 
 int main(int argc, char** argv) {
+  meshparity::start_program();
   try {
-    return meshparity::run(argc, argv);
+    const int status = meshparity::run(argc, argv);
+    if (!std::cout.flush()) throw meshparity::EnvironmentError("standard output is not writable");
+    return status;
   } catch (const meshparity::UsageError& error) {
     std::cerr << "error: " << error.what() << "\n";
     if (!error.hint().empty()) std::cerr << "try: " << error.hint() << "\n";
