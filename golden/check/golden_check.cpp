@@ -77,10 +77,10 @@ Trace mpi_trace(const GoldenRecipe& golden, const GoldenCase& run) {
     throw std::runtime_error(
         fmt::format("mpirun did not end within {} s: {}", kMpiDeadline.count(), child.errors));
   }
-  if (child.status != 0) {
-    throw std::runtime_error(
-        fmt::format("mpirun ended with status {}: {}", child.status, child.errors));
-  }
+  const std::string end =
+      fmt::format("mpirun ended with status {}: {}", child.status, child.errors);
+  if (child.status == kEnvironmentFailed) throw EnvironmentError(end);
+  if (child.status != 0) throw std::runtime_error(end);
   return load_trace(trace_path);
 }
 
@@ -172,9 +172,8 @@ GoldenResult check_case(const GoldenRecipe& golden, const Trace& expected, const
   try {
     const auto difference = compare_prefix(expected, trace_of(golden, run));
     if (difference) result.difference = to_string(*difference);
-  } catch (const EnvironmentError&) {
-    throw;
   } catch (const std::exception& e) {
+    if (is_of_environment(e)) throw;
     result.difference = e.what();
   }
   return result;

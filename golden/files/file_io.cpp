@@ -115,6 +115,7 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(target_of
   const std::string hint = "name a file in a directory that exists and that you may write to";
   struct stat replaced {};
   const bool replaces = ::stat(target_.c_str(), &replaced) == 0;
+  if (!replaces && errno != ENOENT) refuse(what, errno, hint);  // such as a name that is too long
   if ((replaces && S_ISDIR(replaced.st_mode)) || !target.has_filename()) {
     throw UsageError(what + ": it is a directory", hint);
   }

@@ -1,13 +1,13 @@
 #include "golden/files/temporary_name.h"
 
 #include <fmt/format.h>
-#include <limits.h>  // NOLINT(modernize-deprecated-headers): POSIX declares PATH_MAX there
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigaction is POSIX's
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <cstring>
 

@@ -10,8 +10,8 @@ namespace meshparity {
 /// and short, so that it fits wherever a file can have a name.
 class TemporaryName {
  public:
-  /// A new name in `folder` (empty: the working directory). Throws EnvironmentError if the process
-  /// has too many, or if there are no random numbers.
+  /// A new name in `folder` (empty: the working directory). Throws UsageError if the path is too
+  /// long, EnvironmentError if the process has too many, or if there are no random numbers.
   explicit TemporaryName(const std::string& folder);
   ~TemporaryName();
   TemporaryName(const TemporaryName&) = delete;

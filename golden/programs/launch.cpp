@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "golden/files/temporary_name.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
 #ifdef MESHPARITY_WITH_MPI
@@ -40,6 +41,7 @@ struct Launch::Mpi {
   void on_deadline(const std::string& report) const {
     if (patient) return;
     print_error(fmt::format("error: {}\n", report));
+    remove_temporaries();
     std::_Exit(kEnvironmentFailed);
   }
 

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <new>
 
 #include "golden/files/printable.h"
+#include "golden/jobs/program_start.h"
 #include "model/error.h"
 #include "parallel/transport/sim/comm_sim.h"
 
@@ -39,6 +41,33 @@ ErrorReport describe_error(const std::exception_ptr& error) {
   ErrorReport report = raw_report(error);
   report.text = printable_lines(report.text);
   return report;
+}
+
+int print_error(const std::exception_ptr& error) noexcept {
+  try {
+    const ErrorReport report = describe_error(error);
+    std::fputs(report.text.c_str(), stderr);
+    return report.status;
+  } catch (...) {
+    std::fputs("error: there is not enough memory\n", stderr);
+    return kEnvironmentFailed;
+  }
+}
+
+int run_program(const std::function<int()>& body) {
+  start_program();
+  int status = kSuccess;
+  try {
+    status = body();
+  } catch (const PrintAndExit& text) {
+    std::fputs(text.what(), stdout);
+  } catch (...) {
+    status = print_error(std::current_exception());
+  }
+  const bool printed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (printed || status != kSuccess) return status;
+  std::fputs("error: standard output cannot be written\n", stderr);
+  return kEnvironmentFailed;
 }
 
 void parse_arguments(CLI::App& app, const std::vector<std::string>& arguments) {

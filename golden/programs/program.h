@@ -1,8 +1,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <exception>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -33,19 +33,11 @@ void parse_arguments(CLI::App& app, const std::vector<std::string>& arguments);
 /// The arguments of main, without the program's name.
 std::vector<std::string> arguments_of(int argc, char** argv);
 
-/// Runs a program's body; prints what it throws.
-template <typename Body>
-int run_program(Body body) {
-  try {
-    return body();
-  } catch (const PrintAndExit& text) {
-    std::fputs(text.what(), stdout);
-    return kSuccess;
-  } catch (...) {
-    const ErrorReport report = describe_error(std::current_exception());
-    std::fputs(report.text.c_str(), stderr);
-    return report.status;
-  }
-}
+/// Prints an error, even where there is no memory to describe it, and returns its exit status.
+int print_error(const std::exception_ptr& error) noexcept;
+
+/// Runs a program's body, which returns its exit status; prints what it throws. Success means that
+/// everything has been written to standard output, too.
+int run_program(const std::function<int()>& body);
 
 }  // namespace meshparity

@@ -19,7 +19,7 @@ Progress::Progress(std::size_t first, std::size_t steps)
     : first_(first), steps_(steps), terminal_(::isatty(STDERR_FILENO) == 1), begin_(Clock::now()) {}
 
 Progress::~Progress() {
-  if (line_is_open_) fmt::print(stderr, "\n");
+  if (line_is_open_) std::fputs("\n", stderr);
 }
 
 void Progress::step(std::size_t step, float loss) {
@@ -41,7 +41,9 @@ void Progress::print(std::size_t done, float loss, Clock::time_point now) {
       fmt::format("step {:>{}}/{}  loss {:.4f}  {:.0f} steps/s  {:%T} left", done,
                   std::to_string(steps_).size(), steps_, loss, steps_per_second, left);
   // \r and "erase to the end of the line" make a terminal write over the line before.
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r" : "", text, terminal_ ? "\x1b[K" : "\n");
+  const std::string line =
+      fmt::format("{}{}{}", terminal_ ? "\r" : "", text, terminal_ ? "\x1b[K" : "\n");
+  std::fputs(line.c_str(), stderr);  // whether anybody can read it is no matter of the training
   std::fflush(stderr);
   line_is_open_ = terminal_;
 }

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <sstream>
 
+#include "golden/files/file_io.h"
 #include "golden/jobs/mpirun.h"
 #include "golden/jobs/temporary_folder.h"
-#include "model/error.h"
 
 namespace meshparity {
 
@@ -41,14 +40,12 @@ std::optional<MpiFailure> failure_under_mpi(const std::vector<ParityCase>& cases
   const TemporaryFolder folder;
   const std::string input = folder.file("cases.jsonl");
   std::size_t ranks = 1;
-  {
-    std::ofstream file(input);
-    for (const ParityCase& c : cases) {
-      file << to_line(c) << "\n";
-      ranks = std::max(ranks, c.how.mesh.size());
-    }
-    if (!file.flush()) throw EnvironmentError("cannot write " + input);
+  std::string text;
+  for (const ParityCase& c : cases) {
+    text += to_line(c) + "\n";
+    ranks = std::max(ranks, c.how.mesh.size());
   }
+  write_file(input, text);
   const auto deadline = std::chrono::seconds(30) + std::chrono::seconds(2) * cases.size();
   const ChildResult job = run_child(
       mpirun_command(ranks, {program_folder() + "/meshparity-parity-job", input}), deadline);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "golden/jobs/exit_status.h"
 #include "model/batch.h"
 #include "model/statistics.h"
 #include "oracle/judge.h"
@@ -69,6 +70,7 @@ std::optional<std::string> difference_from_oracle(const ParityCase& c, const Que
     if (question.expected.divergence.empty()) return error.what();
     return std::nullopt;
   } catch (const std::exception& error) {
+    if (is_of_environment(error)) throw;
     return error.what();
   }
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "golden/files/corpus_file.h"
+#include "golden/jobs/exit_status.h"
 #include "model/train_single.h"
 #include "parallel/transport/sim/comm_sim.h"
 #include "property_tests/proof/boundary_digest.h"
@@ -85,6 +86,7 @@ std::optional<std::string> difference_simulated(const ParityCase& c, const Quest
       if (world.rank() == 0) text += "\nfirst boundary that differs: " + boundary;
     });
   } catch (const std::exception& error) {
+    if (is_of_environment(error)) throw;
     return text.empty() ? error.what() : text;
   }
   return text;

@@ -10,10 +10,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "golden/files/file_io.h"
+#include "golden/jobs/exit_status.h"
+#include "golden/jobs/program_start.h"
 #include "model/numerics/floating_point.h"
 #include "model/numerics/premises.h"
 #include "parallel/transport/comm_mpi.h"
@@ -52,13 +55,13 @@ void answer(std::size_t number, const ParityCase& c, Comm& group) {
 int run(const std::string& path) {
   MpiWorld mpi(kDeadline, [](const std::string& report) {
     print(current_case, "hung: " + report);
-    std::_Exit(3);
+    std::_Exit(kEnvironmentFailed);
   });
   try {
     require_premises();
-    std::ifstream file(path);
+    std::istringstream lines(read_file(path, "file of cases"));
     std::size_t number = 0;
-    for (std::string line; std::getline(file, line); ++number) {
+    for (std::string line; std::getline(lines, line); ++number) {
       current_case = number;
       const ParityCase c = parse_case(line);
       Comm& world = mpi.comm();
@@ -85,5 +88,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: mpirun -n N %s CASES\n", argv[0]);
     return 2;
   }
+  meshparity::start_program();
   return meshparity::run(argv[1]);
 }

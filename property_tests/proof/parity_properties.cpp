@@ -3,6 +3,7 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <exception>
 #include <iostream>
 #include <optional>
 #include <utility>

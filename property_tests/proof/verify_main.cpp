@@ -1,11 +1,12 @@
 // meshparity-verify: the proof itself, on many random cases, and its results as JSON.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <future>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -13,7 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "golden/files/file_io.h"
 #include "golden/jobs/exit_status.h"
+#include "golden/jobs/program_start.h"
 #include "model/error.h"
 #include "model/numerics/premises.h"
 #include "property_tests/proof/mpi_job.h"
@@ -28,6 +31,8 @@
 namespace meshparity {
 namespace {
 
+constexpr std::array kReports = {"parity.json", "oracle.json"};
+
 struct Options {
   std::size_t cases = 10000;
   std::size_t native_cases = 1000;
@@ -41,10 +46,16 @@ struct Options {
   std::string transport = "sim";
 };
 
-void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) {
-  std::ofstream file(path);
-  file << json.dump(1) << "\n";
-  if (!file.flush()) throw EnvironmentError("cannot write " + path.string());
+std::string report_path(const Options& options, const char* name) {
+  return (std::filesystem::path(options.reports) / name).string();
+}
+
+/// Makes the folder of the reports, so that a long proof does not end without them. Throws
+/// UsageError if they could not be written.
+void require_reports(const Options& options) {
+  std::error_code error;
+  std::filesystem::create_directories(options.reports, error);  // what fails here fails below, too
+  for (const char* name : kReports) require_writable(report_path(options, name));
 }
 
 int rerun(const Options& options) {
@@ -135,8 +146,8 @@ ProofVerdict prove(const Options& options) {
   json["seconds"] = seconds_since(begin);
   json["simulated_per_minute"] = per_minute;
   if (!options.reports.empty()) {
-    write_json(std::filesystem::path(options.reports) / "parity.json", json);
-    write_json(std::filesystem::path(options.reports) / "oracle.json", oracle.to_json());
+    write_file(report_path(options, kReports[0]), json.dump(1) + "\n");
+    write_file(report_path(options, kReports[1]), oracle.to_json().dump(1) + "\n");
   }
   return verdict;
 }
@@ -172,6 +183,7 @@ int run(int argc, char** argv) {
   }
   if (!options.one_case.empty()) return rerun(options);
   if (!options.one_resume_case.empty()) return rerun_resumed(options);
+  if (!options.reports.empty()) require_reports(options);
   // RapidCheck prints where its defaults come from; they are not used here.
   ::setenv("RC_PARAMS", ("seed=" + std::to_string(options.seed)).c_str(), 1);
   const ProofVerdict verdict = prove(options);
@@ -183,8 +195,11 @@ int run(int argc, char** argv) {
 }  // namespace meshparity
 
 int main(int argc, char** argv) {
+  meshparity::start_program();
   try {
-    return meshparity::run(argc, argv);
+    const int status = meshparity::run(argc, argv);
+    if (!std::cout.flush()) throw meshparity::EnvironmentError("standard output is not writable");
+    return status;
   } catch (const meshparity::UsageError& error) {
     std::cerr << "error: " << error.what() << "\n";
     if (!error.hint().empty()) std::cerr << "try: " << error.hint() << "\n";
