@@ -61,7 +61,7 @@ TEST(Resume, AnyMeshWritesTheSameBytes) {
     if (!question.expected.divergence.empty()) return;
     std::string expected;
     for (const ParityCase& c : cases) {
-      const TemporaryFolder folder;
+      const TemporaryFolder folder(folder_in_memory());
       save_after_two_steps(c, question, folder.path().string());
       const std::string path = checkpoints_in(folder.path().string()).at(0).path;
       const std::string bytes = read_file(path, "checkpoint");

@@ -2,8 +2,9 @@
 
 namespace meshparity {
 
-/// While this lives, the first SIGTERM or SIGINT only asks the process to stop; a second one ends
-/// it. Signals that it was started to ignore stay ignored. There may be one at a time.
+/// While this lives, the first SIGTERM or SIGINT only asks the process to stop; from then on they
+/// do what they did before. Signals that the process was started to ignore stay ignored. There may
+/// be one of these at a time.
 class StopSignals {
  public:
   StopSignals();

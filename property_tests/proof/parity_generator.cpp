@@ -180,8 +180,11 @@ rc::Gen<std::vector<ParityCase>> parity_cases(Reduction reduction, std::size_t m
 rc::Gen<std::vector<ResumeCase>> resume_cases(std::size_t max_ranks, std::size_t runs) {
   return rc::gen::exec([=] {
     // A case of each strategy, whose recipe is that of all; legs draw anew how they train it.
-    const std::vector<ParityCase> drawn = *parity_cases(Reduction::canonical, max_ranks);
-    const Recipe& recipe = drawn.front().recipe;
+    std::vector<ParityCase> drawn = *parity_cases(Reduction::canonical, max_ranks);
+    Recipe recipe = drawn.front().recipe;
+    recipe.steps = in(4, 6);
+    if (in(0, 2) > 0) recipe.optimizer = OptimizerKind::adamw;  // which has more to lose
+    for (ParityCase& how : drawn) how.recipe = recipe;
     const std::size_t blocks = model_of(recipe, 2).blocks.size();
     std::vector<ResumeCase> cases(runs);
     for (ResumeCase& c : cases) {

@@ -90,7 +90,7 @@ std::optional<std::string> train_leg(const ResumeCase::Leg& leg, const Question&
 }  // namespace
 
 std::optional<std::string> difference_resumed(const ResumeCase& c, const Question& question) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(folder_in_memory());
   std::optional<Checkpoint> from;
   std::string divergence;
   try {

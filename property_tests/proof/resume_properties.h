@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "property_tests/proof/parity_properties.h"
+#include "property_tests/proof/resume_case.h"
 #include "property_tests/proof/resume_controls.h"
 
 namespace meshparity {

@@ -247,6 +247,40 @@ TEST(TraceFile, APrefixIsHeldToTheWhole) {
   EXPECT_TRUE(says(prefix_difference(part), "end, digest"));
 }
 
+TEST(TraceFile, TracesOfOneRunJoin) {
+  const Trace whole = made_trace(9, 1);
+  Trace first = whole;
+  first.steps.resize(4);
+  first.end = {4, whole.steps[4].digest, true};
+  Trace second = whole;
+  second.header.continues = {4, whole.steps[4].digest};
+  second.steps.erase(second.steps.begin(), second.steps.begin() + 4);
+  second = parse_trace(text_of(second), "b.trace");
+  EXPECT_EQ(second.header.first_step(), 4U);
+  EXPECT_EQ(difference(whole, joined(std::vector{first, second})), "");
+  EXPECT_EQ(difference(whole, second), "header, first step: 0 against 4");
+
+  const auto seam = [&](auto change) {
+    Trace changed = second;
+    change(changed);
+    try {
+      joined(std::vector{first, changed});
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string("joined");
+  };
+  EXPECT_TRUE(says(seam([](Trace& t) { t.header.continues->step = 5; }), "goes on from 5"));
+  EXPECT_TRUE(
+      says(seam([](Trace& t) { t.header.continues->digest = 1; }), "goes on from 00000000"));
+  EXPECT_TRUE(says(seam([](Trace& t) { t.header.continues.reset(); }), "begins at step 0"));
+  EXPECT_TRUE(says(seam([](Trace& t) { t.header.recipe.lr = 7; }), "recipe.lr"));
+  EXPECT_TRUE(says(seam([](Trace& t) { t.header.corpus_sha256[0] = 'b'; }), "corpus_sha256"));
+  EXPECT_TRUE(
+      says(refusal(replaced(R"("reason":"r")", R"("loaded":false)")), "'loaded' is not true"));
+  EXPECT_TRUE(says(refusal(replaced(R"("reason":"r")", R"("continues":{"step":1})")), "'digest'"));
+}
+
 TEST(TraceFile, Sha256IsThatOfTheStandard) {
   // FIPS 180-4's examples, from NIST's Cryptographic Standards and Guidelines.
   EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

@@ -195,7 +195,7 @@ TEST_F(GatheredCheckpoint, WithTwoTensorsOfOneShapeExchanged) {
 TEST(Checkpoints, FiftyDamagedOnesAreRefused) {
   std::size_t damaged = 0;
   const bool holds = rc::check("what is not as it was written is refused", [&] {
-    const TemporaryFolder folder;
+    const TemporaryFolder folder(folder_in_memory());
     const auto layout = *rc::gen::element(CheckpointLayout::gathered, CheckpointLayout::sharded);
     const std::string path = make_checkpoints(folder.file("run"), layout);
     std::vector<std::string> files = {path};

@@ -133,7 +133,7 @@ TEST_F(CommandLineResume, RefusesTheNewestIfItIsDamaged) {
     expect_bad(in_folder({"--resume", "--mesh", mesh, "--transport", "sim"}),
                {newest, "is damaged: its state has digest"});
   }
-  fs::resize_file(newest, bytes.size() / 2);
+  fs::resize_file(newest, bytes.size() - 8);
   expect_bad(in_folder({"--resume"}), {newest, "is it cut off?"});
   // The one before it is as good as ever.
   fs::remove(newest);
@@ -180,10 +180,11 @@ TEST_F(StoppedRun, SavesAtTheFirstSignal) {
 
 TEST_F(StoppedRun, EndsAtTheSecondSignal) {
   std::string command =
-      "trap - TERM INT; \"$0\" \"$@\" & p=$!; sleep 0.5; kill -TERM $p; kill -TERM $p; wait $p";
+      "trap - TERM INT; \"$0\" \"$@\" & p=$!; sleep 0.5; kill -TERM $p; sleep 0.3; kill -TERM $p; wait $p";
   Words words = {"bash", "-c", command, MESHPARITY_TRAIN_PROGRAM};
-  // One step of this takes seconds, so both signals come before it ends.
-  const Words more = long_run({"--batch", "200000", "--batch-grain", "64"});
+  // A step of this takes seconds, so both signals come before it ends.
+  const Words more =
+      long_run({"--batch", "4000", "--batch-grain", "100", "--hidden", "1024", "--layers", "10"});
   words.insert(words.end(), more.begin(), more.end());
   const ChildResult ended = run_child(words, kDeadline);
   EXPECT_EQ(ended.status, 128 + 15) << ended.errors;

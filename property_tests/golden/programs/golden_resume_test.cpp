@@ -9,7 +9,7 @@ namespace {
 void expect_golden_chain(const std::string& recipe, [[maybe_unused]] bool mpi_first) {
   const TemporaryFolder folder;
   const std::string recipe_path =
-      std::string(MESHPARITY_GOLDEN_DIR) + "/recipes/" + recipe + ".recipe";
+      (fs::path(MESHPARITY_GOLDEN_DIR) / "recipes" / (recipe + ".recipe")).string();
   const auto words = [&](const Words& more) {
     Words all = {"--recipe", recipe_path, "--quiet"};
     all.insert(all.end(), more.begin(), more.end());
