@@ -1,7 +1,6 @@
 // meshparity-verify: the proof itself, on many random cases, and its results as JSON.
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
