@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "golden/files/file_io.h"
+#include "golden/files/number_text.h"
 #include "golden/files/recipe_file.h"
 #include "model/error.h"
 #include "model/numerics/isa.h"
