@@ -76,7 +76,7 @@ std::string defaults_of(const RecipeField& field) {
   return fmt::format(" (default {}, gpt2: {})", mlp, gpt2);
 }
 
-void add_options(CLI::App& app, Texts& texts) {
+void add_how_options(CLI::App& app, Texts& texts) {
   const std::string how = "How it is trained (changes no bit)";
   add_text(app, texts, "mesh", "ranks on each axis, e.g. dp=2,fsdp=2,tp=2,pp=3", "MESH", how);
   add_text(app, texts, "transport",
@@ -97,7 +97,10 @@ void add_options(CLI::App& app, Texts& texts) {
            "which they are suspended does not count",
            "N", how);
   add_text(app, texts, "sim-seed", "of a simulated world's scheduler (default 0)", "N", how);
+}
 
+void add_options(CLI::App& app, Texts& texts) {
+  add_how_options(app, texts);
   const std::string what = "What is trained";
   add_text(app, texts, "recipe", "file of 'key = value' lines; the flags below override it", "FILE",
            what);

@@ -36,7 +36,7 @@ class Bits {
   std::uint64_t hash_ = 0xcbf29ce484222325U;
 };
 
-/// `Count` numbers in [-scale, scale): multiples of 2^-23 times a power of two, so exact everywhere.
+/// `Count` numbers in [-scale, scale): multiples of 2^-23 times a power of two, exact everywhere.
 template <std::size_t Count>
 std::array<float, Count> numbers(std::uint64_t seed, float scale = 1.0F) {
   std::array<float, Count> values{};

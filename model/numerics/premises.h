@@ -10,8 +10,8 @@ namespace meshparity {
 /// instruction set that is available.
 void check_known_bits();
 
-/// Every program calls this first: sets the floating point environment and checks known bits. Throws
-/// as both do.
+/// Every program calls this first (under MPI, after that has loaded its libraries): sets the
+/// floating point environment and checks known bits. Throws as both do.
 void require_premises();
 
 }  // namespace meshparity

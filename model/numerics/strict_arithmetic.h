@@ -1,8 +1,8 @@
 #pragma once
 
 // Stops a compiler that was told to change what floating point operations give: NUMERICS.md,
-// section 1. Those of its options that leave no trace here stop CMake (forbidden_options.cmake), and
-// what got past both, a program that computes other bits (premises.h).
+// section 1. Those of its options that leave no trace here stop CMake (forbidden_options.cmake),
+// and what got past both, a program that computes other bits (premises.h).
 
 #if defined(__FAST_MATH__) || __FINITE_MATH_ONLY__ != 0 || defined(__NO_SIGNED_ZEROS__) || \
     defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)

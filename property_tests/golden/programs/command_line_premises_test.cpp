@@ -1,5 +1,5 @@
-// meshparity-train where something else than its arguments is not as it should be: arithmetic that a
-// library has changed, ranks that would do different work, ranks that are stopped.
+// meshparity-train where something else than its arguments is not as it should be: arithmetic that
+// a library has changed, ranks that would do different work, ranks that are slow.
 #include <chrono>
 #include <string>
 #include <utility>
@@ -200,7 +200,7 @@ TEST_F(SlowRank, IsWaitedForOnTheSameMachine) {
 }
 
 TEST_F(SlowRank, EndsTheJobAtTheDeadlineWhereNobodySeesIt) {
-  // Files of at most 200 MB: too little for the memory in which ranks of one machine see each other.
+  // Files of at most 200 MB: too little for the memory that ranks of one machine show each other.
   const auto begin = std::chrono::steady_clock::now();
   const ChildResult result = run_slowly({"sh", "-c", "ulimit -f 400000 && exec \"$@\"", "sh"});
   EXPECT_EQ(result.status, 3) << result.errors;

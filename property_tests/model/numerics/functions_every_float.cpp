@@ -22,7 +22,6 @@
 
 #include "model/numerics/functions.h"
 #include "model/numerics/inline_functions.h"
-#include "model/numerics/premises.h"
 #include "property_tests/model/numerics/ulp_error.h"
 
 // Loop and scalar calls are compiled for CPUs with a fused multiply-add. Without, each is a call of
@@ -392,7 +391,6 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "usage: functions_every_float [--json FILE]\n");
       return 2;
     }
-    meshparity::require_premises();
     return meshparity::every_float(arguments.empty() ? "" : arguments[1]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
