@@ -125,6 +125,7 @@ CLI::ConfigItem parse_line(const std::string& line) {
   CLI::ConfigBase reader;
   reader.arrayBounds('\x01', '\x02');
   std::istringstream input(line);
+  input.exceptions(std::ios::badbit);  // or a failed allocation would look like the end
   const std::vector<CLI::ConfigItem> items = reader.from_config(input);
   const bool is_pair = line.find('=') < line.find('#') && items.size() == 1 &&
                        items.front().parents.empty() && items.front().inputs.size() == 1;
@@ -278,6 +279,7 @@ void apply_recipe_text(Recipe& recipe, const std::string& text, const std::strin
   std::vector<SaidField> fields;
   std::set<std::string> seen;
   std::istringstream lines(text);
+  lines.exceptions(std::ios::badbit);
   std::string line;
   for (std::size_t number = 1; std::getline(lines, line); ++number) {
     CLI::detail::trim(line);
