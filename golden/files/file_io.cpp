@@ -35,11 +35,18 @@ std::string quoted(const std::string& path) {
   throw UsageError(text, hint);
 }
 
+std::string unwritable(const std::string& path) { return "cannot write " + quoted(path); }
+
+constexpr const char* kWriteHint =
+    "name a file in a directory that exists and that you may write to";
+
 /// The file that will really be written: a link is followed, so that renaming does not replace it.
-std::filesystem::path target_of(const std::string& path) {
+std::string target_of(const std::string& path) {
   std::error_code error;
   const std::filesystem::path target = std::filesystem::canonical(path, error);
-  return error ? std::filesystem::path(path) : target;
+  if (!error) return target.string();
+  if (error == std::errc::no_such_file_or_directory) return path;
+  refuse(unwritable(path), error.value(), kWriteHint);
 }
 
 /// Gives a new file the owner and the permissions of the one that it will replace. Who had no
@@ -109,24 +116,22 @@ std::string read_file(const std::string& path, const std::string& kind) {
   return text;
 }
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(target_of(path).string()) {
+AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(target_of(path)) {
   const std::filesystem::path target = target_;
-  const std::string what = "cannot write " + quoted(path);
-  const std::string hint = "name a file in a directory that exists and that you may write to";
+  const std::string what = unwritable(path);
   struct stat replaced {};
   const bool replaces = ::stat(target_.c_str(), &replaced) == 0;
-  if (!replaces && errno != ENOENT) refuse(what, errno, hint);  // such as a name that is too long
   if ((replaces && S_ISDIR(replaced.st_mode)) || !target.has_filename()) {
-    throw UsageError(what + ": it is a directory", hint);
+    throw UsageError(what + ": it is a directory", kWriteHint);
   }
   if (replaces && !S_ISREG(replaced.st_mode)) {
-    throw UsageError(what + ": it is not a regular file", hint);
+    throw UsageError(what + ": it is not a regular file", kWriteHint);
   }
-  if (replaces && ::access(target_.c_str(), W_OK) != 0) refuse(what, errno, hint);
+  if (replaces && ::access(target_.c_str(), W_OK) != 0) refuse(what, errno, kWriteHint);
   temporary_ = std::make_unique<TemporaryName>(target.parent_path().string());
   descriptor_ = ::open(temporary_->path(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                        replaces ? 0600 : 0666);
-  if (descriptor_ < 0) refuse(what, errno, hint);
+  if (descriptor_ < 0) refuse(what, errno, kWriteHint);
   if (replaces) take_access(descriptor_, replaced);
 }
 

@@ -110,7 +110,7 @@ Gpt2Config parse_config(const std::string& text, const std::string& name) {
 std::optional<Gpt2Config> config_beside(const std::string& model_path) {
   const std::string path = config_path(model_path);
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) return {};
+  if (!std::filesystem::exists(path, error) && !error) return {};
   return parse_config(read_file(path, "config"), path);
 }
 

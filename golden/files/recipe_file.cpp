@@ -290,6 +290,7 @@ void apply_recipe_text(Recipe& recipe, const std::string& text, const std::strin
   std::vector<SaidField> fields;
   std::set<std::string> seen;
   std::istringstream lines(text);
+  lines.exceptions(std::ios::badbit);
   std::string line;
   for (std::size_t number = 1; std::getline(lines, line); ++number) {
     const std::string_view said = trimmed(std::string_view(line).substr(0, line.find('#')));

@@ -281,6 +281,7 @@ Trace parse_trace(const std::string& text, const std::string& name) {
   Trace trace;
   bool ended = false;
   std::istringstream lines(text);
+  lines.exceptions(std::ios::badbit);  // or a failed allocation would look like the end
   std::string line;
   std::size_t number = 0;
   const std::string hint = "give a trace written by meshparity-train --trace";

@@ -3,12 +3,32 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <new>
 
 #include "golden/files/temporary_name.h"
 #include "golden/jobs/exit_status.h"
 
 namespace meshparity {
+namespace {
+
+/// Where an exception cannot get out (libraries have functions that allocate and must not throw),
+/// running out of memory still is an error like others.
+[[noreturn]] void terminate() {
+  remove_temporaries();
+  try {
+    if (const auto error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    std::fputs("error: there is not enough memory\n", stderr);
+    std::_Exit(kEnvironmentFailed);
+  } catch (...) {
+  }
+  std::abort();
+}
+
+}  // namespace
 
 void start_program() noexcept {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
@@ -18,6 +38,7 @@ void start_program() noexcept {
     const int mode = stream == STDOUT_FILENO ? O_RDONLY : O_WRONLY;
     if (::open("/dev/null", mode) != stream) std::_Exit(kEnvironmentFailed);
   }
+  std::set_terminate(terminate);
   remove_temporaries_on_signals();
 }
 

@@ -115,10 +115,10 @@ void Trials::run_in(const fs::path& out, const Fault& fault, Tally& tally) const
   }
   const std::string end = verdict(result, fault, all_new, tally);
   if (!end.empty()) complaints.push_back(end);
-  if (complaints.empty()) {
-    ++tally.clean;
-  } else if (tally.first.empty()) {
-    tally.first = fmt::format("{} {}: {}", workload_.program, fault.text, complaints.front());
+  if (complaints.empty()) ++tally.clean;
+  for (const std::string& complaint : complaints) {
+    tally.examples.try_emplace(complaint.substr(0, complaint.find(':')),
+                               fmt::format("{} {}: {}", workload_.program, fault.text, complaint));
   }
 }
 

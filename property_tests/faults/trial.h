@@ -46,7 +46,8 @@ struct Tally {
   std::size_t hung = 0;          ///< did not end in time
   std::size_t half_written = 0;  ///< a file has neither its old nor its new bytes
   std::size_t leftovers = 0;     ///< files that nobody asked for
-  std::string first;             ///< that was not clean, for a person
+  /// For a person: what was not clean in which trial, the first of each kind.
+  std::map<std::string, std::string> examples;
 };
 
 /// Calls that a program makes from the beginning of main on, by the names of preloaded.cpp.

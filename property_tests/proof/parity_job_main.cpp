@@ -60,6 +60,7 @@ int run(const std::string& path) {
   try {
     require_premises();
     std::istringstream lines(read_file(path, "file of cases"));
+    lines.exceptions(std::ios::badbit);  // or a failed allocation would look like the end
     std::size_t number = 0;
     for (std::string line; std::getline(lines, line); ++number) {
       current_case = number;
