@@ -126,6 +126,8 @@ Coverage parse_coverage(const Json& json) {
   coverage.branches = json.at("branches").get<double>();
   coverage.floor_lines = json.at("floor_lines").get<double>();
   coverage.floor_branches = json.at("floor_branches").get<double>();
+  coverage.golden_lines = json.at("golden_lines").get<double>();
+  coverage.floor_golden = json.at("floor_golden").get<double>();
   coverage.files = json.value("files", std::map<std::string, double>{});
   return coverage;
 }

@@ -108,13 +108,17 @@ struct MutantRow {
 };
 
 struct Coverage {
-  double lines = 0;  // percent, as are all four
+  double lines = 0;  // of model, parallel and oracle; percent, as are all six
   double branches = 0;
+  double golden_lines = 0;
   double floor_lines = 0;
   double floor_branches = 0;
+  double floor_golden = 0;
   std::map<std::string, double> files;  // lines by file
 
-  bool proven() const { return lines >= floor_lines && branches >= floor_branches; }
+  bool proven() const {
+    return lines >= floor_lines && branches >= floor_branches && golden_lines >= floor_golden;
+  }
 };
 
 /// A ratio that ci/bench measured.

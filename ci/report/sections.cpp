@@ -266,17 +266,22 @@ Section mutants_section(const std::vector<MutantRow>& rows) {
 
 Section coverage_section(const Coverage& coverage) {
   Section section;
-  section.title = "Coverage of model, parallel and oracle";
+  section.title = "Coverage";
   section.table.headers = {"", "covered", "floor"};
-  section.table.rows = {{"lines", fmt::format("{:.1f} %", coverage.lines),
-                         fmt::format("{:.0f} %", coverage.floor_lines)},
-                        {"branches", fmt::format("{:.1f} %", coverage.branches),
-                         fmt::format("{:.0f} %", coverage.floor_branches)}};
+  const auto row = [&](const char* what, double covered, double floor) {
+    section.table.rows.push_back(
+        {what, fmt::format("{:.1f} %", covered), fmt::format("{:.0f} %", floor)});
+  };
+  row("model, parallel, oracle: lines", coverage.lines, coverage.floor_lines);
+  row("model, parallel, oracle: branches", coverage.branches, coverage.floor_branches);
+  row("golden: lines", coverage.golden_lines, coverage.floor_golden);
   section.failed = !coverage.proven();
   section.brief = true;
-  section.summary =
-      fmt::format("lines {:.1f} % (floor {:.0f} %), branches {:.1f} % (floor {:.0f} %)",
-                  coverage.lines, coverage.floor_lines, coverage.branches, coverage.floor_branches);
+  section.summary = fmt::format(
+      "of model, parallel and oracle lines {:.1f} % (floor {:.0f} %), branches {:.1f} % (floor "
+      "{:.0f} %); of golden lines {:.1f} % (floor {:.0f} %)",
+      coverage.lines, coverage.floor_lines, coverage.branches, coverage.floor_branches,
+      coverage.golden_lines, coverage.floor_golden);
   return section;
 }
 
@@ -357,7 +362,7 @@ std::vector<Section> sections_of(const Results& results, const std::vector<std::
       [&] { return std::vector{golden_section(results.golden.value)}; });
   add("mutants", results.mutants, "Planted bugs", "./ci/mutants",
       [&] { return std::vector{mutants_section(results.mutants.value)}; });
-  add("coverage", results.coverage, "Coverage of model, parallel and oracle", "./ci/coverage",
+  add("coverage", results.coverage, "Coverage", "./ci/coverage",
       [&] { return std::vector{coverage_section(results.coverage.value)}; });
   add("portability", results.portability, kPortabilityTitle, "./ci/portability",
       [&] { return std::vector{portability_section(results.portability.value)}; });

@@ -61,6 +61,7 @@ std::map<std::string, std::string> good_results() {
             "killed": true, "killer": "Parity.A", "smallest_mesh": "dp=2", "seconds": 3.1}]})"},
       {"coverage.json",
        R"({"sources": "abc", "lines": 98.1, "branches": 87.0, "floor_lines": 97, "floor_branches": 85,
+           "golden_lines": 96.2, "floor_golden": 95,
            "files": {"parallel/train_dp.cpp": 99.2}})"},
       {"portability.json",
        R"({"sources": "abc", "environments": [
@@ -185,6 +186,7 @@ TEST(Report, FailsWhatFailed) {
   EXPECT_EQ(report_with("mutants.json", "true", "false").status, 1);
   EXPECT_EQ(report_with("coverage.json", "98.1", "96.9").status, 1);
   EXPECT_EQ(report_with("coverage.json", "87.0", "84.9").status, 1);
+  EXPECT_EQ(report_with("coverage.json", "96.2", "94.9").status, 1);
 }
 
 /// This change to good results leaves nothing that differs, but not all of it proven.
