@@ -95,8 +95,8 @@ class Observer final : public StepObserver {
 
   void save(const StepView& view) { sinks_.saver->save(view, digest_of_all(view.shards), world_); }
 
-  /// Signals reach ranks at different steps, so they agree: at steps that rank 0 spaces by time,
-  /// for which a short step would wait.
+  /// Signals reach ranks at different steps, so ranks agree, and rank 0 says when again: steps are
+  /// often shorter than it takes to agree.
   bool stop_agreed(std::size_t step) {
     if (!sinks_.stop_requested || step < next_poll_) return false;
     std::array<std::uint64_t, 2> words{sinks_.stop_requested() ? 1U : 0U,

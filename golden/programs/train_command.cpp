@@ -140,7 +140,7 @@ class Results {
   void on_end(const TraceEnd& end) {
     if (trace_) trace_->write(line_of(end));
     progress_.reset();
-    if (!sinks_.saver || !StopSignals::requested() || !end.stopped) return;
+    if (end.steps == steps_of(options_, inputs_.recipe)) return;
     fmt::print(stderr, "stopped by a signal after {} of {} steps; --resume goes on\n", end.steps,
                inputs_.recipe.steps);
   }
