@@ -248,16 +248,17 @@ int run_command(const std::vector<std::string>& arguments, Launch& launch) {
   });
   if (different) return *different;
 
+  // What every rank sees alike: training diverged, or a checkpoint could not be saved.
+  const auto ended_by = [&](const std::exception_ptr& error) {
+    return launch.together([&] { std::rethrow_exception(error); }).value_or(kSuccess);
+  };
   int status = kSuccess;
   try {
     status = train_and_use(options, inputs, launch);
   } catch (const UsageError&) {
-    // Training diverged: every rank has seen it.
-    const std::exception_ptr error = std::current_exception();
-    return launch.together([&] { std::rethrow_exception(error); }).value_or(kSuccess);
+    return ended_by(std::current_exception());
   } catch (const SharedFailure&) {
-    const std::exception_ptr error = std::current_exception();
-    return launch.together([&] { std::rethrow_exception(error); }).value_or(kSuccess);
+    return ended_by(std::current_exception());
   }
   check_floating_point_environment();
   if (launch.rank() != 0) launch.wait_for_root();
