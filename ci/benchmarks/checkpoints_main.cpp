@@ -30,7 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kTurns = 5;
+constexpr int kTurns = 3;
 
 double peak_bytes() {
   rusage usage{};
