@@ -7,12 +7,6 @@
 namespace meshparity {
 namespace {
 
-/// The sign of a NaN is no part of the promise.
-std::string without_sign_of_nan(std::string text) {
-  if (const std::size_t at = text.find("-nan"); at != std::string::npos) text.erase(at, 1);
-  return text;
-}
-
 std::size_t elements_of(const StepView& view) {
   std::size_t elements = 0;
   for (const std::span<const ShardView> views : {view.shards, view.copies}) {
@@ -22,6 +16,13 @@ std::size_t elements_of(const StepView& view) {
 }
 
 }  // namespace
+
+bool same_divergence(std::string a, std::string b) {
+  for (std::string* text : {&a, &b}) {
+    if (const std::size_t at = text->find("-nan"); at != std::string::npos) text->erase(at, 1);
+  }
+  return a == b;
+}
 
 void Comparison::step(const StepView& view) {
   ++steps_;
@@ -57,7 +58,7 @@ void Comparison::finished(const StepView& view) {
 }
 
 std::optional<Difference> Comparison::result() {
-  if (without_sign_of_nan(divergence_) != without_sign_of_nan(expected_.divergence)) {
+  if (!same_divergence(divergence_, expected_.divergence)) {
     note_missing(steps_,
                  "ended with '" + divergence_ + "', one rank with '" + expected_.divergence + "'");
   }

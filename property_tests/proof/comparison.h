@@ -25,6 +25,9 @@ struct Difference {
   }
 };
 
+/// True if two runs were ended by the same words, or by none. The sign of a NaN does not count.
+bool same_divergence(std::string a, std::string b);
+
 /// Holds what a rank reports to one rank's run, bit for bit, and remembers the first difference: in
 /// each step the parameters, copies too, the gradients, loss, norm and digest; after the last step
 /// all parameters again; and that there are as many steps, and the same end.
