@@ -126,6 +126,14 @@ TEST_F(ComparisonTeeth, WhatIsMissingIsNoticed) {
               [](Report& r) { r.shards.divergence = "lost"; });
 }
 
+TEST(Divergence, TheSignOfANanIsNoPartOfIt) {
+  EXPECT_TRUE(same_divergence("loss at step 3 is -nan", "loss at step 3 is nan"));
+  EXPECT_TRUE(same_divergence("", ""));
+  EXPECT_FALSE(same_divergence("loss at step 3 is nan", "loss at step 4 is nan"));
+  EXPECT_FALSE(same_divergence("loss at step 3 is -inf", "loss at step 3 is inf"));
+  EXPECT_FALSE(same_divergence("", "loss at step 3 is nan"));
+}
+
 TEST_F(ComparisonTeeth, CausesComeBeforeEffects) {
   expect_said("step 1, grad/embedding.weight", [](Report& r) {
     r.shards.steps[1].gradients.at("embedding.weight")[0] += 1;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "model/optimizer.h"
 #include "oracle/batch_rows.h"
 #include "oracle/literal.h"
 #include "property_tests/oracle/gpt2_cases.h"
@@ -259,6 +260,24 @@ TEST(Literal, SchedulesRiseAndFall) {
   EXPECT_EQ(scheduled_lr(recipe, 26), 1);
   EXPECT_EQ(scheduled_lr(recipe, 27), 1);
   EXPECT_NEAR(scheduled_lr(recipe, 28), 1 - 0.5 / 3, 1e-15);
+}
+
+TEST(Literal, TheModelsSchedulesAreTheTranscriptions) {
+  Recipe recipe = small_gpt2_recipe();
+  recipe.lr = 1;
+  recipe.min_lr = 0.25;
+  for (const LrDecay decay : {LrDecay::constant, LrDecay::linear, LrDecay::cosine, LrDecay::wsd}) {
+    recipe.decay = decay;
+    for (recipe.steps = 1; recipe.steps <= 45; ++recipe.steps) {
+      for (recipe.warmup = 0; recipe.warmup < recipe.steps; recipe.warmup += 3) {
+        for (std::size_t step = 0; step < recipe.steps; ++step) {
+          // Both in binary64: a few roundings apart.
+          EXPECT_NEAR(learning_rate(recipe, step), scheduled_lr(recipe, step), 1e-14)
+              << "step " << step << " of " << recipe.steps;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -25,8 +25,7 @@ struct Difference {
   }
 };
 
-/// True if two runs were ended by the same words, or by none. The sign of a NaN is no part of the
-/// promise.
+/// True if two runs were ended by the same words, or by none. The sign of a NaN does not count.
 bool same_divergence(std::string a, std::string b);
 
 /// Holds what a rank reports to one rank's run, bit for bit, and remembers the first difference: in

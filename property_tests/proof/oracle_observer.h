@@ -16,7 +16,7 @@ struct OracleVerdict {
   std::size_t steps = 0;
   std::size_t whole_steps = 0;  ///< of those, judged end to end too
   std::size_t updates = 0;      ///< of steps, judged once they are known
-  double worst_ratio = 0;  ///< of losses and gradients, end to end
+  double worst_ratio = 0;       ///< of losses and gradients, end to end
   std::string worst_tensor;
   std::size_t worst_step = 0;
   double worst_local_ratio = 0;  ///< of blocks alone
