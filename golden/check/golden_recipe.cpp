@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "golden/files/corpus_file.h"
+#include "golden/files/file_io.h"
 #include "golden/files/recipe_file.h"
 #include "model/error.h"
 
@@ -20,9 +21,8 @@ constexpr std::size_t kRecordedSteps = 100;
 
 std::vector<std::string> recipe_names(const fs::path& folder) {
   std::vector<std::string> names;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == kExtension) names.push_back(entry.path().stem().string());
+  for (const fs::path file : read_folder(folder.string())) {
+    if (file.extension() == kExtension) names.push_back(file.stem().string());
   }
   if (names.empty()) {
     throw UsageError(fmt::format("'{}' holds no recipe", folder.string()),

@@ -1,5 +1,6 @@
 #include "golden/files/file_io.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -34,6 +35,10 @@ std::string quoted(const std::string& path) {
   if (std::ranges::find(machine, reason) != machine.end()) throw EnvironmentError(text);
   throw UsageError(text, hint);
 }
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
 
 std::string unwritable(const std::string& path) { return "cannot write " + quoted(path); }
 
@@ -106,14 +111,34 @@ std::string read_file(const std::string& path, const std::string& kind) {
   if (file.size()) text.reserve(*file.size() + 1);  // one more byte does not move a large text
   // Until nothing is left: a file may have grown, and the size of others is unknown.
   std::array<char, 65536> block{};
-  while (const std::size_t count = file.read(block.data(), block.size())) {
+  std::size_t count = 0;
+  do {
+    count = file.read(block.data(), block.size());
     text.append(block.data(), count);
-  }
+  } while (count == block.size());
   if (file.size() && text.size() < *file.size()) {
     throw EnvironmentError(
         fmt::format("{} {} became shorter while it was read", kind, quoted(path)));
   }
   return text;
+}
+
+std::vector<std::string> read_folder(const std::string& path) {
+  const std::string what = fmt::format("folder {} cannot be read", quoted(path));
+  const std::string hint = "name a folder that you may read";
+  const std::unique_ptr<DIR, CloseFolder> folder(::opendir(path.c_str()));
+  if (!folder) refuse(what, errno, hint);
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(folder.get());
+    if (entry == nullptr && errno != 0) refuse(what, errno, hint);
+    if (entry == nullptr) break;
+    const std::string name = &entry->d_name[0];
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(target_of(path)) {

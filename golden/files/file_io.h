@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "golden/files/temporary_name.h"
 
@@ -33,6 +34,10 @@ class InputFile {
 
 /// The whole file. Throws as InputFile does.
 std::string read_file(const std::string& path, const std::string& kind);
+
+/// The names in a folder, in order. Throws UsageError if it is missing, no folder or may not be
+/// read, EnvironmentError if reading fails.
+std::vector<std::string> read_folder(const std::string& path);
 
 /// A file that appears under its name complete or not at all: it is written under a temporary name
 /// in the same directory, and `commit` flushes it to the disk and renames it, keeping the owner and

@@ -77,19 +77,12 @@ std::vector<std::string> token_paths(const std::string& path) {
   const std::string pattern = is_folder ? "*.bin" : fs::path(path).filename().string();
   if (pattern.find('*') == std::string::npos) return {path};
   std::vector<std::string> paths;
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(folder.empty() ? fs::path(".") : folder, error)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : read_folder(folder.empty() ? "." : folder.string())) {
     if (matches(name, pattern)) paths.push_back((folder / name).string());
-  }
-  if (error) {
-    throw UsageError(
-        fmt::format("folder '{}' cannot be read: {}", folder.string(), error.message()), kHint);
   }
   if (paths.empty()) {
     throw UsageError(fmt::format("no file is called '{}'", (folder / pattern).string()), kHint);
   }
-  std::sort(paths.begin(), paths.end());
   return paths;
 }
 

@@ -14,6 +14,8 @@
 namespace meshparity {
 namespace {
 
+std::terminate_handler usual_terminate = std::abort;
+
 /// Where an exception cannot get out (libraries have functions that allocate and must not throw),
 /// running out of memory still is an error like others.
 [[noreturn]] void terminate() {
@@ -24,6 +26,7 @@ namespace {
     std::fputs("error: there is not enough memory\n", stderr);
     std::_Exit(kEnvironmentFailed);
   } catch (...) {
+    usual_terminate();
   }
   std::abort();
 }
@@ -38,7 +41,7 @@ void start_program() noexcept {
     const int mode = stream == STDOUT_FILENO ? O_RDONLY : O_WRONLY;
     if (::open("/dev/null", mode) != stream) std::_Exit(kEnvironmentFailed);
   }
-  std::set_terminate(terminate);
+  usual_terminate = std::set_terminate(terminate);
   remove_temporaries_on_signals();
 }
 

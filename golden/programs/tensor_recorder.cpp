@@ -33,8 +33,7 @@ void require_recordable(const std::string& directory) {
                      "name a directory");
   }
   require_writable(step_path(directory, 0));
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : read_folder(directory)) {
     if (name.starts_with("step-") && name.ends_with(".safetensors")) {
       throw UsageError(fmt::format("--record-tensors '{}' already holds {}", directory, name),
                        "name another directory, or remove its files");

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kUndisturbed{60};
-constexpr std::chrono::seconds kDeadline{20};  // beyond what the fault itself takes
+constexpr std::chrono::seconds kDeadline{20};  // beyond what this program and fault take
 constexpr int kSignalled = 128;                // and the signal's number
 
 std::string placed(std::string argument, const fs::path& in, const fs::path& out) {
@@ -93,7 +93,8 @@ void Trials::run_in(const fs::path& out, const Fault& fault, Tally& tally) const
   prepare(out);
   std::vector<std::string> settings = {"MESHPARITY_FAULT=" + fault.text};
   if (!fault.rank.empty()) settings.push_back("MESHPARITY_FAULT_RANK=" + fault.rank);
-  const ChildResult result = child(out, settings, kDeadline + stopped_by(fault.text));
+  const ChildResult result =
+      child(out, settings, kDeadline + 5 * duration_ + stopped_by(fault.text));
   ++tally.tried;
   std::vector<std::string> complaints;
   bool all_new = true;
