@@ -71,7 +71,7 @@ std::vector<std::string> trace_seeds() {
   Trace trace;
   trace.header = header_of(recipe, std::string(64, 'a'));
   trace.header.every = 2;
-  for (const std::size_t step : {0, 2, 4}) trace.steps.push_back({step, 3.25F, 1e-3, 7 * step});
+  for (const std::size_t step : {0U, 2U, 4U}) trace.steps.push_back({step, 3.25F, 1e-3, 7 * step});
   trace.end = {5, 99, false};
   Trace stopped = trace;
   stopped.header = header_of(default_recipe(ModelKind::gpt2), std::string(64, '0'));
