@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -48,12 +49,18 @@ void CheckpointSaver::save(const StepView& view, std::uint64_t digest, Comm* wor
   CheckpointHeader header = header_;
   header.step = view.step;
   header.digest = digest;
-  if (plan_.layout == CheckpointLayout::gathered) {
-    save_gathered(header, view, world);
-  } else {
-    save_sharded(header, view, world);
+  try {
+    if (plan_.layout == CheckpointLayout::gathered) {
+      save_gathered(header, view, world);
+    } else {
+      save_sharded(header, view, world);
+    }
+    on_root(world, [&] { publish(header); });
+  } catch (...) {  // all ranks end here: in a simulated world, some because others do
+    std::error_code error;
+    if (world == nullptr || world->rank() == 0) fs::remove_all(partial(header), error);
+    throw;
   }
-  on_root(world, [&] { publish(header); });
 }
 
 std::string CheckpointSaver::partial(const CheckpointHeader& header) const {

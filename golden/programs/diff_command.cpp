@@ -162,7 +162,7 @@ int diff_command(const std::vector<std::string>& arguments) {
   app.add_option("--explain", explained, "say what is in a checkpoint")->type_name("PATH");
   parse_arguments(app, arguments);
   if (explained.empty() == right.empty()) {
-    throw UsageError("it takes two paths to compare, or --explain and one",
+    throw UsageError("it takes expected and actual to compare, or --explain alone",
                      "meshparity-diff --help");
   }
   if (!explained.empty()) {

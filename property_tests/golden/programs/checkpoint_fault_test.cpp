@@ -116,6 +116,7 @@ TEST_F(CheckpointFaults, FiftyFullDisks) {
     EXPECT_TRUE(says(result.errors, "failed: File too large")) << result.errors;
     EXPECT_EQ(count(result.errors, "error:"), 1U) << result.errors;
     EXPECT_EQ(expect_whole("full"), before);
+    EXPECT_EQ(half_written(), 0U);
     // With room again it goes on.
     EXPECT_EQ(run_limited(1000, layout, before + 2).status, 0);
     EXPECT_EQ(expect_whole("after"), before + 2);
