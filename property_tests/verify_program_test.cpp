@@ -34,12 +34,14 @@ class VerifyProgram : public testing::Test {
     std::size_t simulated = 5;
     std::size_t native = 5;
     std::size_t mpi = 9;
+    std::size_t resumed = 5;
   };
   ChildResult verify(const Cases& cases) const {
     return run({"--golden-dir=" + folder_.path().string(), "--reports=" + folder_.path().string(),
                 "--cases=" + std::to_string(cases.simulated),
                 "--native-cases=" + std::to_string(cases.native),
-                "--mpi-cases=" + std::to_string(cases.mpi)});
+                "--mpi-cases=" + std::to_string(cases.mpi),
+                "--resume-cases=" + std::to_string(cases.resumed)});
   }
   static ChildResult run(std::vector<std::string> command) {
     command.insert(command.begin(), program_folder() + "/meshparity-verify");

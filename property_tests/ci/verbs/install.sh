@@ -20,7 +20,7 @@ echo 100 >"$scratch/status"
 run ci/install
 expect 3 "apt-get update failed (status 100)"
 run ci/install everything
-expect 2 "unknown part 'everything'" "try: ci/install build"
+expect 2 "unknown part 'everything'" "try: ci/install --help"
 MESHPARITY_INSTALL=no run ci/install everything
 expect 2
 MESHPARITY_INSTALL=no run ci/install

@@ -23,6 +23,12 @@ extern "C" int MPI_Comm_split(MPI_Comm communicator, int colour, int key, MPI_Co
   return PMPI_Comm_split(communicator, colour, key, made);
 }
 
+extern "C" int MPI_Comm_split_type(MPI_Comm communicator, int type, int key, MPI_Info info,
+                                   MPI_Comm* made) {
+  ++meshparity::calls.made;
+  return PMPI_Comm_split_type(communicator, type, key, info, made);
+}
+
 extern "C" int MPI_Comm_free(MPI_Comm* communicator) {
   ++meshparity::calls.freed;
   return PMPI_Comm_free(communicator);
