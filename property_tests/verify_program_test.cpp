@@ -34,7 +34,7 @@ class VerifyProgram : public testing::Test {
     std::size_t simulated = 5;
     std::size_t native = 5;
     std::size_t mpi = 9;
-    std::size_t resumed = 5;
+    std::size_t resumed = 100;  // so that every flaw of a state is tried
   };
   ChildResult verify(const Cases& cases) const {
     return run({"--golden-dir=" + folder_.path().string(), "--reports=" + folder_.path().string(),
@@ -86,6 +86,7 @@ TEST_F(VerifyProgram, WhatWasNotRunIsUnverified) {
   expect(verify({.mpi = 3}), kUnverified, open_mpi);
   expect(verify({.native = 0}), kUnverified, "UNVERIFIED: native reductions");
   expect(verify({.simulated = 0}), kUnverified, "UNVERIFIED: every strategy on simulated meshes");
+  expect(verify({.resumed = 0}), kUnverified, "UNVERIFIED: runs that stop and go on");
 }
 
 TEST_F(VerifyProgram, ADifferenceUnderMpirunIsNotProven) {

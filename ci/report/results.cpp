@@ -231,10 +231,10 @@ std::string EnvironmentRow::difference_from(const EnvironmentRow& first) const {
   return "";
 }
 
-bool Resumed::proven() const {
-  const auto wrong = [](const Flaw& flaw) { return flaw.seen == 0; };
-  return cases > 0 && bit_equal == cases && !flaws.empty() && flaws.front().tried > 0 &&
-         flaws.front().seen == 0 && std::none_of(flaws.begin() + 1, flaws.end(), wrong);
+bool Resumed::differs() const {
+  const auto unseen = [](const Flaw& flaw) { return flaw.tried > 0 && flaw.seen == 0; };
+  return bit_equal != cases || (!flaws.empty() && flaws.front().seen > 0) ||
+         (!flaws.empty() && std::any_of(flaws.begin() + 1, flaws.end(), unseen));
 }
 
 std::size_t Parity::simulated_cases() const {

@@ -48,7 +48,8 @@ struct Resumed {
   std::size_t most_pieces = 0;  // of a sharded one
   std::vector<Flaw> flaws;      // the first is none, which must never be seen
 
-  bool proven() const;
+  /// True if a run was not equal, or something wrong was tried and never seen.
+  bool differs() const;
 };
 
 struct Parity {

@@ -175,8 +175,11 @@ Section resumed_section(const Resumed& resumed) {
   for (const Resumed::Flaw& flaw : resumed.flaws) {
     section.table.rows.push_back(
         {flaw.what, fmt::format("{}", flaw.tried), fmt::format("{}", flaw.seen)});
+    if (flaw.tried == 0) section.summary += fmt::format("; NOT TRIED: {}", flaw.what);
+    section.unverified = section.unverified || flaw.tried == 0;
   }
-  section.failed = !resumed.proven();
+  section.unverified = section.unverified || resumed.cases == 0 || resumed.flaws.empty();
+  section.failed = resumed.differs();
   return section;
 }
 

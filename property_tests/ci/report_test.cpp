@@ -209,6 +209,10 @@ TEST(Report, WhatWasNotRunIsUnverified) {
                     "\"cases\": 0, \"bit_equal\": 0", "Every product");
   expect_unverified("parity.json", "\"cases\": 123", "\"cases\": 0",
                     "NOT REACHED: a rank with an empty share");
+  expect_unverified("parity.json", "\"tried\": 20, \"seen\": 19", "\"tried\": 0, \"seen\": 0",
+                    "NOT TRIED: first moments lost");
+  expect_unverified("parity.json", "\"cases\": 200, \"bit_equal\": 200",
+                    "\"cases\": 0, \"bit_equal\": 0", "Runs that stop and go on");
   expect_unverified("parity.json", "\"mpi\"", "\"pigeon\"", "unknown transport 'pigeon'");
   expect_unverified("oracle.json", "500", "0", "One rank against the float64 oracle");
   expect_unverified("oracle.json", "0.21", "null", "oracle.json");

@@ -216,10 +216,15 @@ void count_state_flaws(const Question& question, std::size_t step, StateFlawCoun
   }
 }
 
-bool every_flaw_seen(const StateFlawCounts& counts) {
-  return counts[0].tried > 0 && counts[0].seen == 0 &&
-         std::all_of(counts.begin() + 1, counts.end(),
-                     [](const StateFlawCount& count) { return count.seen > 0; });
+bool flaws_are_seen(const StateFlawCounts& counts) {
+  return counts[0].seen == 0 &&
+         std::none_of(counts.begin() + 1, counts.end(), [](const StateFlawCount& count) {
+           return count.tried > 0 && count.seen == 0;
+         });
+}
+
+std::size_t fewest_tried(const StateFlawCounts& counts) {
+  return std::ranges::min(counts, {}, &StateFlawCount::tried).tried;
 }
 
 std::string flaws_text(const StateFlawCounts& counts) {

@@ -39,8 +39,10 @@ using StateFlawCounts = std::array<StateFlawCount, kStateFlaws.size()>;
 /// there, and counts.
 void count_state_flaws(const Question& question, std::size_t step, StateFlawCounts& counts);
 
-/// True if nothing wrong is always equal, and every flaw was seen.
-bool every_flaw_seen(const StateFlawCounts& counts);
+/// True if nothing wrong is always equal, and every flaw that was tried was seen.
+bool flaws_are_seen(const StateFlawCounts& counts);
+/// How often the flaw that was tried least was tried.
+std::size_t fewest_tried(const StateFlawCounts& counts);
 /// One line each.
 std::string flaws_text(const StateFlawCounts& counts);
 

@@ -60,7 +60,7 @@ bool holds_resumed(const Sample& sample, ResumeTally& tally) {
           count_state_flaws(question, seen - 1, tally.flaws);
         }
       });
-  return equal && every_flaw_seen(tally.flaws);
+  return equal && flaws_are_seen(tally.flaws);
 }
 
 nlohmann::ordered_json ResumeTally::to_json() const {

@@ -1,6 +1,7 @@
 // meshparity-verify: the proof itself, on many random cases, and its results as JSON.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -121,7 +122,7 @@ ProofVerdict prove(const Options& options) {
             << " random recipes ..." << std::endl;
   ResumeTally resumed;
   const bool goes_on = holds_resumed({runs, options.seed + 2}, resumed);
-  verdict.report(kResumed, goes_on, resumed.cases);
+  verdict.report(kResumed, goes_on, std::min(resumed.cases, fewest_tried(resumed.flaws)));
   std::cout << resumed.text() << std::flush;
   oracle.work();
   judge.get();

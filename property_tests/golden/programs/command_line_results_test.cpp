@@ -143,7 +143,7 @@ TEST_F(CommandLineResults, DiffNamesTheFirstDifference) {
   expect_refused(diff(file("names.txt"), file("names.txt")), {file("names.txt")}, "diff of text");
   write_file(file("cut"), read_file(file("trace"), "f").substr(0, 600));
   expect_refused(diff(file("trace"), file("cut")), {file("cut") + ":"}, "diff of half a trace");
-  expect_refused(run(MESHPARITY_DIFF_PROGRAM, {file("trace")}), {"two paths"}, "diff of one");
+  expect_refused(run(MESHPARITY_DIFF_PROGRAM, {file("trace")}), {"actual"}, "diff of one");
 }
 
 #ifdef MESHPARITY_WITH_MPI
