@@ -58,7 +58,12 @@ pid_t start(const std::vector<std::string>& command, const Pipe& output, const P
   posix_spawn_file_actions_adddup2(&actions, errors.ends[1], STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
+  // Whoever started this process in the background may have had it ignore some; children do not.
+  sigset_t to_default;
+  sigemptyset(&to_default);
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) sigaddset(&to_default, signal);
+  posix_spawnattr_setsigdefault(&attributes, &to_default);
   posix_spawnattr_setpgroup(&attributes, 0);
   pid_t child = -1;
   const int error =

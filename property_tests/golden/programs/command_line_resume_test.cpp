@@ -149,10 +149,16 @@ class StoppedRun : public CommandLineResume {
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
-  ChildResult after(const std::string& seconds, const std::string& signal,
-                    const Words& more) const {
-    Words command = {"timeout", "--preserve-status",     "-s", signal,
-                     seconds,   MESHPARITY_TRAIN_PROGRAM};
+  /// It gets the signal when it has saved something, so it surely waits for one by then.
+  ChildResult stopped_by(const std::string& signal, const Words& more) const {
+    const std::string script =
+        "saved() { ls \"$folder\" 2>/dev/null; }; before=$(saved); "
+        "(trap - TERM INT; exec \"$0\" \"$@\") & p=$!; "
+        "while [ \"$(saved)\" = \"$before\" ] && kill -0 $p; do sleep 0.02; done; "
+        "kill -" +
+        signal + " $p; wait $p";
+    Words command = {"env",  "folder=" + file("run"), "bash", "-c",
+                     script, MESHPARITY_TRAIN_PROGRAM};
     const Words words = long_run(more);
     command.insert(command.end(), words.begin(), words.end());
     return run_child(command, kDeadline);
@@ -162,9 +168,10 @@ class StoppedRun : public CommandLineResume {
 TEST_F(StoppedRun, SavesAtTheFirstSignal) {
   for (const char* signal : {"TERM", "INT"}) {
     const bool again = !left().empty();
-    Words words = {"--trace", file(signal), "--mesh", again ? "dp=2" : "tp=2"};
+    Words words = {"--trace",      file(signal), "--mesh", again ? "dp=2" : "tp=2",
+                   "--save-every", "1",          "--keep", "2"};
     if (again) words.push_back("--resume");
-    const ChildResult stopped = after("0.5", signal, words);
+    const ChildResult stopped = stopped_by(signal, words);
     ASSERT_EQ(stopped.status, 0) << stopped.errors;
     ASSERT_FALSE(left().empty());
     EXPECT_TRUE(says(stopped.errors, "stopped by a signal after " +
