@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <limits>
@@ -160,10 +159,5 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace meshparity::bench
 
 int main(int argc, char** argv) {
-  try {
-    return meshparity::bench::run({argv + 1, argv + argc});
-  } catch (const std::exception& error) {
-    std::cerr << std::string("error: ") + error.what() + "\n";
-    return 1;
-  }
+  return meshparity::bench::run_benchmark(argc, argv, meshparity::bench::run);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <exception>
 #include <nlohmann/json.hpp>
 
 namespace meshparity::bench {
@@ -18,6 +19,15 @@ void print(const Measurement& measurement) {
   std::fflush(stdout);
   fmt::print(stderr, "  {:<44} {:>7.3f}  {}\n", measurement.name, measurement.ratio,
              measurement.note);
+}
+
+int run_benchmark(int argc, char** argv, int (*run)(const std::vector<std::string>& arguments)) {
+  try {
+    return run({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 1;
+  }
 }
 
 }  // namespace meshparity::bench

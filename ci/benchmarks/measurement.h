@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 /// What the benchmark programs have in common.
 namespace meshparity::bench {
@@ -20,5 +21,9 @@ struct Measurement {
 
 /// Writes a measurement to stdout, as one line of JSON, and one for people to stderr.
 void print(const Measurement& measurement);
+
+/// The whole of a benchmark's main: calls `run` with the arguments and returns its exit status; 1 if
+/// it throws, whose reason is printed.
+int run_benchmark(int argc, char** argv, int (*run)(const std::vector<std::string>& arguments));
 
 }  // namespace meshparity::bench

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <exception>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -87,10 +86,5 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace meshparity::bench
 
 int main(int argc, char** argv) {
-  try {
-    return meshparity::bench::run({argv + 1, argv + argc});
-  } catch (const std::exception& error) {
-    std::cerr << std::string("error: ") + error.what() + "\n";
-    return 1;
-  }
+  return meshparity::bench::run_benchmark(argc, argv, meshparity::bench::run);
 }
