@@ -22,8 +22,8 @@ struct Measurement {
 /// Writes a measurement to stdout, as one line of JSON, and one for people to stderr.
 void print(const Measurement& measurement);
 
-/// The whole of a benchmark's main: calls `run` with the arguments and returns its exit status; 1 if
-/// it throws, whose reason is printed.
+/// The whole of a benchmark's main: calls `run` with the arguments and returns its exit status. If
+/// it throws, the reason is printed and the status is 1.
 int run_benchmark(int argc, char** argv, int (*run)(const std::vector<std::string>& arguments));
 
 }  // namespace meshparity::bench

@@ -5,6 +5,7 @@
 // `exp_avg/<name>` and `exp_avg_sq/<name>`.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <filesystem>

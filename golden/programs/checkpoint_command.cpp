@@ -1,5 +1,7 @@
 #include "golden/programs/checkpoint_command.h"
 
+#include <CLI/CLI.hpp>
+
 #include "golden/files/number_text.h"
 #include "golden/jobs/convert_checkpoint.h"
 #include "golden/programs/program.h"

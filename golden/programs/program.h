@@ -1,6 +1,5 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <exception>
 #include <functional>
 #include <stdexcept>
@@ -8,6 +7,10 @@
 #include <vector>
 
 #include "golden/jobs/exit_status.h"
+
+namespace CLI {
+class App;
+}
 
 /// What the command-line programs have in common.
 namespace meshparity {
