@@ -171,16 +171,22 @@ TEST(Parity, ModelsThatUseParametersTwiceOnSimulatedMeshes) {
   }));
 }
 
-TEST(Parity, AParameterUsedTwiceGetsTheSumOfBothGradients) {
+/// An MLP whose sizes leave every last leaf short.
+ParityCase uneven_case(std::size_t steps) {
   ParityCase c;
   c.recipe.context = 2;
   c.recipe.embedding = 3;
   c.recipe.hidden = 5;
   c.recipe.batch = 7;
-  c.recipe.steps = 1;
+  c.recipe.steps = steps;
   c.recipe.batch_grain = 2;
   c.recipe.feature_grain = 2;
   c.corpus = "anna\nbob\ncleo\n";
+  return c;
+}
+
+TEST(Parity, AParameterUsedTwiceGetsTheSumOfBothGradients) {
+  const ParityCase c = uneven_case(1);
   const std::size_t vocabulary = Corpus(c.corpus, 2).vocabulary();
   // The same values apart: constants do not depend on names.
   Model apart = residual_model(c.recipe, vocabulary, {0, 1});
@@ -206,15 +212,7 @@ TEST(Parity, AParameterUsedTwiceGetsTheSumOfBothGradients) {
 
 #ifdef __SSE__
 TEST(Parity, FlushedSubnormalsAreSeen) {
-  ParityCase c;
-  c.recipe.context = 2;
-  c.recipe.embedding = 3;
-  c.recipe.hidden = 5;
-  c.recipe.batch = 7;
-  c.recipe.steps = 3;
-  c.recipe.batch_grain = 2;
-  c.recipe.feature_grain = 2;
-  c.corpus = "anna\nbob\ncleo\n";
+  ParityCase c = uneven_case(3);
   c.how.mesh = parse_mesh("dp=2");
   for (const float init_scale : {1e-19F, 2e-38F}) {
     c.recipe.init_scale = init_scale;

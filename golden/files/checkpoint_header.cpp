@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "golden/files/corpus_file.h"
+#include "golden/files/file_io.h"
 #include "golden/files/gpt2_names.h"
 #include "golden/files/number_text.h"
 #include "golden/files/recipe_file.h"
@@ -145,12 +146,13 @@ bool is_partial_name(const std::string& name) {
 }
 
 std::vector<StoredCheckpoint> checkpoints_in(const std::string& folder) {
+  namespace fs = std::filesystem;
   std::vector<StoredCheckpoint> found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (const auto step = step_of(entry.path().filename().string())) {
-      found.push_back({*step, entry.path().string()});
-    }
+  if (fs::status(folder, error).type() == fs::file_type::not_found) return found;
+  for (const std::string& name : read_folder(folder)) {
+    const auto step = step_of(name);
+    if (step) found.push_back({*step, (fs::path(folder) / name).string()});
   }
   std::ranges::sort(found, [](const StoredCheckpoint& a, const StoredCheckpoint& b) {
     return a.step != b.step ? a.step < b.step : a.path < b.path;

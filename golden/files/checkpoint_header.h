@@ -64,7 +64,8 @@ struct StoredCheckpoint {
   std::size_t step = 0;
   std::string path;
 };
-/// The complete ones in a folder, by step; none if there is no such folder.
+/// The complete ones in a folder, by step; none if there is no such folder. Throws as read_folder
+/// does if it cannot be listed.
 std::vector<StoredCheckpoint> checkpoints_in(const std::string& folder);
 
 /// The places of all tensors in a gathered file, as a safetensors header has them.

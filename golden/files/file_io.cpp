@@ -28,14 +28,6 @@ std::string quoted(const std::string& path) {
   return fmt::format("'{}'", printable(path, kMostShown));
 }
 
-/// An error of opening or naming a file: the machine's, or else the user's.
-[[noreturn]] void refuse(const std::string& what, int reason, const std::string& hint) {
-  const std::string text = fmt::format("{}: {}", what, std::strerror(reason));
-  const std::array machine = {EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC};
-  if (std::ranges::find(machine, reason) != machine.end()) throw EnvironmentError(text);
-  throw UsageError(text, hint);
-}
-
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
 };
@@ -51,7 +43,7 @@ std::string target_of(const std::string& path) {
   const std::filesystem::path target = std::filesystem::canonical(path, error);
   if (!error) return target.string();
   if (error == std::errc::no_such_file_or_directory) return path;
-  refuse(unwritable(path), error.value(), kWriteHint);
+  refuse_file(unwritable(path), error.value(), kWriteHint);
 }
 
 /// Gives a new file the owner and the permissions of the one that it will replace. Who had no
@@ -75,11 +67,18 @@ int flush_directory(const std::filesystem::path& file) {
 
 }  // namespace
 
+void refuse_file(const std::string& what, int reason, const std::string& hint) {
+  const std::string text = fmt::format("{}: {}", what, std::strerror(reason));
+  const std::array machine = {EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC};
+  if (std::ranges::find(machine, reason) != machine.end()) throw EnvironmentError(text);
+  throw UsageError(text, hint);
+}
+
 InputFile::InputFile(const std::string& path, std::string kind)
     : name_(fmt::format("{} {}", kind, quoted(path))),
       descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY)) {
   const std::string hint = fmt::format("give a readable {} file", kind);
-  if (descriptor_ < 0) refuse(name_ + " cannot be read", errno, hint);
+  if (descriptor_ < 0) refuse_file(name_ + " cannot be read", errno, hint);
   struct stat status {};
   if (::fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
     ::close(descriptor_);
@@ -127,12 +126,12 @@ std::vector<std::string> read_folder(const std::string& path) {
   const std::string what = fmt::format("folder {} cannot be read", quoted(path));
   const std::string hint = "name a folder that you may read";
   const std::unique_ptr<DIR, CloseFolder> folder(::opendir(path.c_str()));
-  if (!folder) refuse(what, errno, hint);
+  if (!folder) refuse_file(what, errno, hint);
   std::vector<std::string> names;
   for (;;) {
     errno = 0;
     const dirent* const entry = ::readdir(folder.get());
-    if (entry == nullptr && errno != 0) refuse(what, errno, hint);
+    if (entry == nullptr && errno != 0) refuse_file(what, errno, hint);
     if (entry == nullptr) break;
     const std::string name = &entry->d_name[0];
     if (name != "." && name != "..") names.push_back(name);
@@ -152,11 +151,11 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(target_of
   if (replaces && !S_ISREG(replaced.st_mode)) {
     throw UsageError(what + ": it is not a regular file", kWriteHint);
   }
-  if (replaces && ::access(target_.c_str(), W_OK) != 0) refuse(what, errno, kWriteHint);
+  if (replaces && ::access(target_.c_str(), W_OK) != 0) refuse_file(what, errno, kWriteHint);
   temporary_ = std::make_unique<TemporaryName>(target.parent_path().string());
   descriptor_ = ::open(temporary_->path(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                        replaces ? 0600 : 0666);
-  if (descriptor_ < 0) refuse(what, errno, kWriteHint);
+  if (descriptor_ < 0) refuse_file(what, errno, kWriteHint);
   if (replaces) take_access(descriptor_, replaced);
 }
 

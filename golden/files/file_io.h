@@ -11,6 +11,10 @@
 
 namespace meshparity {
 
+/// Throws for a file that cannot be opened or named; `reason` is the errno. An EnvironmentError if
+/// the machine fails (no memory, a broken or full disk), otherwise a UsageError with the hint.
+[[noreturn]] void refuse_file(const std::string& what, int reason, const std::string& hint);
+
 /// A file that is read from its beginning to its end. `kind` ("corpus", "recipe", ...) and the path
 /// name it in errors. Throws UsageError if it is missing, a directory or may not be read,
 /// EnvironmentError if reading fails.

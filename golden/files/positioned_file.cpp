@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "golden/files/file_io.h"
 #include "golden/files/little_endian.h"
 #include "model/error.h"
 
@@ -36,17 +37,15 @@ void flush_descriptor(int descriptor, const std::string& path) {
 
 ReadableFile::ReadableFile(const std::string& path, const std::string& kind)
     : path_(path), kind_(kind), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  const std::string what = fmt::format("{} '{}' cannot be read", kind, path);
+  const std::string hint = fmt::format("give a readable {}", kind);
+  if (descriptor_ < 0) refuse_file(what, errno, hint);
   struct stat status {};
-  std::string why;
-  if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0) {
-    why = std::strerror(errno);
-  } else if (!S_ISREG(status.st_mode)) {
-    why = "it is no regular file";
-  }
-  if (!why.empty()) {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    throw UsageError(fmt::format("{} '{}' cannot be read: {}", kind, path, why),
-                     fmt::format("give a readable {}", kind));
+  const int reason = ::fstat(descriptor_, &status) != 0 ? errno : 0;
+  if (reason != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor_);
+    if (reason != 0) refuse_file(what, reason, hint);
+    throw UsageError(what + ": it is no regular file", hint);
   }
   size_ = static_cast<std::size_t>(status.st_size);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "golden/files/checkpoint_writer.h"
+#include "golden/files/file_io.h"
 #include "golden/files/positioned_file.h"
 #include "golden/jobs/on_all_ranks.h"
 #include "model/error.h"
@@ -124,8 +125,8 @@ void prepare_folder(const std::string& folder, bool goes_on) {
           fmt::format("--checkpoints '{}' already holds step {}", folder, old.back().step),
           "--resume to go on from there, or name another folder");
     }
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      if (is_partial_name(entry.path().filename().string())) fs::remove_all(entry.path());
+    for (const std::string& name : read_folder(folder)) {
+      if (is_partial_name(name)) fs::remove_all(fs::path(folder) / name);
     }
   } catch (const fs::filesystem_error& e) {
     throw UsageError(

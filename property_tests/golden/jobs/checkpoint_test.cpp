@@ -243,6 +243,13 @@ TEST(Checkpoints, NamesAreOrderedByNumber) {
   EXPECT_TRUE(checkpoints_in(folder.file("missing")).empty());
 }
 
+TEST(Checkpoints, AFolderThatCannotBeListedIsNotAnEmptyOne) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(checkpoints_in(folder.file("none")).empty());
+  write_file(folder.file("file"), "");
+  EXPECT_THROW(checkpoints_in(folder.file("file")), UsageError);
+}
+
 TEST(Checkpoints, OldOnesAndHalfWrittenOnesGo) {
   const TemporaryFolder folder;
   const std::string run = folder.file("run");
