@@ -18,17 +18,20 @@ struct GoldenCheckOptions {
 /// A case and how it went.
 struct GoldenResult {
   GoldenCase run;
-  /// The first difference from the golden, or why the case failed; empty if it has the same bits.
+  /// The first difference from the golden, or why the case failed.
   std::string difference;
+  /// Why nothing is known of it: the machine failed, not the case.
+  std::string not_run;
 
-  bool same_bits() const { return difference.empty(); }
+  bool same_bits() const { return difference.empty() && not_run.empty(); }
 };
 
 /// Trains one case and compares it with its golden.
 GoldenResult check_case(const GoldenRecipe& golden, const Trace& expected, const GoldenCase& run);
 
 /// Runs every case of every recipe, prints a table, writes the JSON that reports are made of.
-/// Returns the exit status: 0 if every trace has its golden's bits, 1 otherwise.
+/// Returns the exit status: 0 if every trace has its golden's bits, 1 if one has not, 4 if the
+/// machine kept some case from being run.
 int check_goldens(const GoldenCheckOptions& options);
 
 }  // namespace meshparity

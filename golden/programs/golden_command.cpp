@@ -21,7 +21,8 @@ constexpr const char* kDescription =
     "transport.";
 
 constexpr const char* kFooter =
-    R"(Exit status: 0 the same bits, 1 not, 2 bad usage or input, 3 the environment failed.)";
+    "Exit status: 0 the same bits, 1 not, 2 bad usage or input, 3 the environment failed,\n"
+    "4 unverified: nothing differs, but the machine kept some run from being made.";
 
 std::string compiler() {
 #ifdef __clang__

@@ -204,6 +204,26 @@ TEST_F(Golden, AJobThatFailsIsCounted) {
   EXPECT_EQ(row.at("transports"), (std::set<std::string>{"mpi", "none", "sim"}));
 }
 
+/// A job that says that its machine failed (3) shows nothing, and keeps no other from being run.
+TEST_F(Golden, AJobThatCouldNotRunIsNoSuccess) {
+  ASSERT_EQ(run({"record", "--reason", "r"}).status, 0);
+  const FakeMpirun fake("echo no memory >&2; exit 3");
+  const ChildResult result = run({"check"});
+  EXPECT_EQ(result.status, 4) << result.output;
+  EXPECT_TRUE(says(result.output, "not run: mpirun ended with status 3: no memory"));
+  EXPECT_TRUE(says(result.output, "unverified: 4 of ")) << result.output;
+  EXPECT_FALSE(says(result.output, "first difference")) << result.output;
+}
+
+/// What differs outweighs what could not be run.
+TEST_F(Golden, ADifferenceIsOneWhateverElseCouldNotRun) {
+  ASSERT_EQ(run({"record", "--reason", "r"}).status, 0);
+  const FakeMpirun fake("case \"$*\" in *--mesh=dp=2*) exit 7 ;; esac; exit 3");
+  const ChildResult result = run({"check"});
+  EXPECT_EQ(result.status, 1) << result.output;
+  EXPECT_TRUE(says(result.output, "mpirun ended with status 7")) << result.output;
+}
+
 #endif
 
 TEST(GoldenCases, TheShippedCorpusIsNames) {
