@@ -45,6 +45,14 @@ std::uint64_t digest_of(const ShardView& view) {
          digest_of(*view.shard, coordinate_of(".exp_avg_sq", name), view.second_moment);
 }
 
+std::uint64_t digest_of_counted(std::span<const ShardView> shards) {
+  std::uint64_t digest = 0;
+  for (const ShardView& view : shards) {
+    if (view.counted) digest += digest_of(view);
+  }
+  return digest;
+}
+
 void Statistics::add(const ShardView& view) {
   if (!view.counted) return;
   add_squares(view);

@@ -33,6 +33,8 @@ struct Statistics {
 /// names of its own.
 std::uint64_t digest_of(const Shard& shard, std::span<const float> values);
 std::uint64_t digest_of(const ShardView& view);
+/// What those of `shards` that are counted add to the digest of all.
+std::uint64_t digest_of_counted(std::span<const ShardView> shards);
 
 /// What a trainer on one rank does once a step's gradients are complete: checks the loss, adds up
 /// norm and digest if `observer` wants them, and calls it. Returns the norm, which is 0 if nobody

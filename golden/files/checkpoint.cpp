@@ -24,6 +24,13 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kReadFloats = std::size_t{1} << 18;
 constexpr const char* kHint = "give a checkpoint of meshparity-train as it was written";
 
+/// Then its elements lie side by side in the whole parameter.
+bool has_whole_rows(const Shard& shard) { return shard.columns.size() == shard.spec.columns; }
+Range elements_in(const Shard& shard) {
+  const std::size_t begin = shard.size() == 0 ? 0 : shard.global_index(0);
+  return {begin, begin + shard.size()};
+}
+
 Shard shard_of(const Json& json, const ParameterSpec& spec) {
   std::array<std::size_t, 6> place{};
   for (std::size_t i = 0; i < place.size(); ++i) {
@@ -181,6 +188,16 @@ void Checkpoint::copy_overlap(const Stored& stored, const Shard& shard,
   const std::size_t at_once = std::max<std::size_t>(1, kReadFloats / shard.spec.columns);
   if (rows.begin >= rows.end) return;
   const ReadableFile file(files_[stored.file], "checkpoint");
+  if (in_file.empty() && has_whole_rows(stored.shard) && has_whole_rows(shard)) {
+    const Range theirs_in_all = elements_in(stored.shard);
+    const Range ours_in_all = elements_in(shard);
+    const Range both{std::max(theirs_in_all.begin, ours_in_all.begin),
+                     std::min(theirs_in_all.end, ours_in_all.end)};
+    if (both.begin >= both.end) return;
+    file.read(stored.begin + (both.begin - theirs_in_all.begin) * sizeof(float),
+              values.subspan(both.begin - ours_in_all.begin, both.size()));
+    return;
+  }
   std::vector<float> buffer;
   for (std::size_t first = rows.begin; first < rows.end; first += at_once) {
     const std::size_t last = std::min(first + at_once, rows.end) - 1;

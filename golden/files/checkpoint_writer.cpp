@@ -101,17 +101,13 @@ void write_shard(WritableFile& file, std::size_t tensor_begin, const Shard& shar
 
 }  // namespace
 
-std::size_t create_gathered(const std::string& path, const CheckpointHeader& header) {
+void create_gathered(const std::string& path, const CheckpointHeader& header) {
   const TensorIndex index = gathered_index(header);
-  const std::string first = safetensors_header(index);
-  const std::size_t bytes = first.size() + index.tensors.back().end;
-  WritableFile file = WritableFile::create(path, bytes);
-  file.write(0, first);
-  return bytes;
+  WritableFile::create(path, safetensors_header(index).size() + index.tensors.back().end);
 }
 
-void write_gathered(const std::string& path, const CheckpointHeader& header,
-                    std::span<const ShardView> shards) {
+std::uint64_t write_gathered(const std::string& path, const CheckpointHeader& header,
+                             std::span<const ShardView> shards) {
   const TensorIndex index = gathered_index(header);
   const std::size_t data = safetensors_header(index).size();
   std::map<std::string, std::size_t> begins;
@@ -126,6 +122,15 @@ void write_gathered(const std::string& path, const CheckpointHeader& header,
       write_shard(file, begins.at(name), *view.shard, in_file, part_of(view, part));
     }
   }
+  file.start_flush();
+  const std::uint64_t digest = digest_of_counted(shards);
+  file.flush();
+  return digest;
+}
+
+void write_gathered_header(const std::string& path, const CheckpointHeader& header) {
+  WritableFile file = WritableFile::open(path);
+  file.write(0, safetensors_header(gathered_index(header)));
   file.flush();
 }
 
@@ -141,7 +146,6 @@ CheckpointPiece write_piece(const std::string& path, const CheckpointHeader& hea
     if (!view.counted || shard.size() == 0) continue;
     places.push_back({shard.spec.name, shard.rows.begin, shard.rows.end, shard.columns.begin,
                       shard.columns.end, shard.flat.begin, shard.flat.end});
-    piece.digest += digest_of(view);
     for (const StatePart part : header.parts()) {
       values.push_back(part_of(view, part));
       const std::size_t end = offset + values.back().size_bytes();
@@ -163,6 +167,8 @@ CheckpointPiece write_piece(const std::string& path, const CheckpointHeader& hea
   for (std::size_t i = 0; i < values.size(); ++i) {
     file.write(first.size() + index.tensors[i].begin, values[i]);
   }
+  file.start_flush();
+  piece.digest = digest_of_counted(shards);
   file.flush();
   return piece;
 }

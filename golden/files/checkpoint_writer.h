@@ -12,11 +12,14 @@
 /// machine fails. What is `counted` is written, and nothing else.
 namespace meshparity {
 
-/// One file for all: the header, and room for every tensor. Returns its size in bytes.
-std::size_t create_gathered(const std::string& path, const CheckpointHeader& header);
-/// Writes a rank's elements of every tensor to their places in it. Ranks may do so at once.
-void write_gathered(const std::string& path, const CheckpointHeader& header,
-                    std::span<const ShardView> shards);
+/// One file for all: room for the header and every tensor.
+void create_gathered(const std::string& path, const CheckpointHeader& header);
+/// Writes a rank's elements of every tensor to their places in it, whatever the header's digest.
+/// Ranks may do so at once. Returns the digest of the elements, made while the disk writes them.
+std::uint64_t write_gathered(const std::string& path, const CheckpointHeader& header,
+                             std::span<const ShardView> shards);
+/// Last, when the state's digest is known: those of all ranks add up to it.
+void write_gathered_header(const std::string& path, const CheckpointHeader& header);
 
 /// What the index says of a piece.
 struct CheckpointPiece {

@@ -46,6 +46,8 @@ class WritableFile {
 
   void write(std::size_t begin, std::string_view bytes);
   void write(std::size_t begin, std::span<const float> values);
+  /// The disk begins with what was written, while the caller goes on.
+  void start_flush();
   /// What was written is on the disk.
   void flush();
 

@@ -46,10 +46,9 @@ void remove_checkpoint(const std::string& folder, const StoredCheckpoint& old) {
 CheckpointSaver::CheckpointSaver(CheckpointPlan plan, CheckpointHeader header)
     : plan_(std::move(plan)), header_(std::move(header)) {}
 
-void CheckpointSaver::save(const StepView& view, std::uint64_t digest, Comm* world) const {
+void CheckpointSaver::save(const StepView& view, Comm* world) const {
   CheckpointHeader header = header_;
   header.step = view.step;
-  header.digest = digest;
   try {
     if (plan_.layout == CheckpointLayout::gathered) {
       save_gathered(header, view, world);
@@ -68,14 +67,16 @@ std::string CheckpointSaver::partial(const CheckpointHeader& header) const {
   return (fs::path(plan_.folder) / partial_name(header.step, plan_.layout)).string();
 }
 
-void CheckpointSaver::save_gathered(const CheckpointHeader& header, const StepView& view,
+void CheckpointSaver::save_gathered(CheckpointHeader header, const StepView& view,
                                     Comm* world) const {
   const std::string path = partial(header);
   on_root(world, [&] { create_gathered(path, header); });
-  on_all_ranks(world, [&] { write_gathered(path, header, view.shards); });
+  on_all_ranks(world, [&] { header.digest = write_gathered(path, header, view.shards); });
+  if (world != nullptr) world->all_reduce_integers({&header.digest, 1});
+  on_root(world, [&] { write_gathered_header(path, header); });
 }
 
-void CheckpointSaver::save_sharded(const CheckpointHeader& header, const StepView& view,
+void CheckpointSaver::save_sharded(CheckpointHeader header, const StepView& view,
                                    Comm* world) const {
   const fs::path folder = partial(header);
   const std::size_t rank = world == nullptr ? 0 : world->rank();
@@ -94,6 +95,8 @@ void CheckpointSaver::save_sharded(const CheckpointHeader& header, const StepVie
     world->all_reduce_integers(words);
     for (std::size_t r = 0; r < pieces.size(); ++r) pieces[r] = {words[2 * r], words[2 * r + 1]};
   }
+  header.digest = 0;
+  for (const CheckpointPiece& piece : pieces) header.digest += piece.digest;
   on_root(world, [&] {
     write_index((folder / kIndexName).string(), header, pieces);
     flush_folder(folder.string());

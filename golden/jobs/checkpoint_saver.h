@@ -19,7 +19,7 @@ struct CheckpointPlan {
 
 /// Writes the state of a run, each rank what it owns; `Comm` is null where there is one. A
 /// checkpoint appears under its name complete or not at all, whenever the process dies: it is
-/// written under a partial name, flushed and renamed, a sharded one's index last. Only then older
+/// written under a partial name, its header or index last, flushed and renamed. Only then older
 /// ones go.
 class CheckpointSaver {
  public:
@@ -29,13 +29,13 @@ class CheckpointSaver {
   /// True where a run that goes on is to be saved.
   bool due(std::size_t step) const { return plan_.every > 0 && step % plan_.every == 0; }
 
-  /// Collective: writes the state in `view.shards`, made by `view.step` steps, of this digest.
-  /// Throws SharedFailure on all ranks if it fails on any; what was complete before stays.
-  void save(const StepView& view, std::uint64_t digest, Comm* world) const;
+  /// Collective: writes the state in `view.shards`, made by `view.step` steps. Throws SharedFailure
+  /// on all ranks if it fails on any; what was complete before stays.
+  void save(const StepView& view, Comm* world) const;
 
  private:
-  void save_gathered(const CheckpointHeader& header, const StepView& view, Comm* world) const;
-  void save_sharded(const CheckpointHeader& header, const StepView& view, Comm* world) const;
+  void save_gathered(CheckpointHeader header, const StepView& view, Comm* world) const;
+  void save_sharded(CheckpointHeader header, const StepView& view, Comm* world) const;
   void publish(const CheckpointHeader& header) const;
   std::string partial(const CheckpointHeader& header) const;
 

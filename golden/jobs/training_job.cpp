@@ -93,7 +93,7 @@ class Observer final : public StepObserver {
     if (digest != job_.from->header().digest) job_.from->refuse(digest);
   }
 
-  void save(const StepView& view) { sinks_.saver->save(view, digest_of_all(view.shards), world_); }
+  void save(const StepView& view) { sinks_.saver->save(view, world_); }
 
   /// Signals reach ranks at different steps, so ranks agree, and rank 0 says when again: steps are
   /// often shorter than it takes to agree.
@@ -124,10 +124,7 @@ class Observer final : public StepObserver {
   }
 
   std::uint64_t digest_of_all(std::span<const ShardView> shards) {
-    std::uint64_t digest = 0;
-    for (const ShardView& view : shards) {
-      if (view.counted) digest += digest_of(view);
-    }
+    std::uint64_t digest = digest_of_counted(shards);
     if (world_ != nullptr) world_->all_reduce_integers({&digest, 1});
     return digest;
   }
