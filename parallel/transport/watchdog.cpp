@@ -22,6 +22,7 @@ void Watchdog::begin(const CommOperation& operation) {
   current_ = operation;
   since_ = Clock::now();
   waited_ = {};
+  reported_ = false;
 }
 
 void Watchdog::end() {
@@ -42,7 +43,7 @@ void Watchdog::meet(Waited& own, std::vector<const Waited*> others) {
 
 /// This process, and all that are seen.
 bool Watchdog::has_waited_long() const {
-  return current_ && waited_ >= deadline_ &&
+  return current_ && !reported_ && waited_ >= deadline_ &&
          std::ranges::all_of(others_, [this](const Waited* other) {
            return std::chrono::milliseconds(other->load(std::memory_order_relaxed)) >= deadline_;
          });
@@ -68,7 +69,7 @@ void Watchdog::watch() {
     const std::string report = "waited for " +
                                std::to_string(std::chrono::duration<double>(waited_).count()) +
                                " seconds in " + describe(*current_);
-    current_.reset();  // one report is enough
+    reported_ = true;
     lock.unlock();
     on_deadline_(report);
     lock.lock();

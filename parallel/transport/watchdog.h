@@ -56,6 +56,7 @@ class Watchdog {
   std::optional<CommOperation> current_;
   Clock::time_point since_;
   Clock::duration waited_{};
+  bool reported_ = false;  // once is enough; others still see that this one waits
   Waited* own_ = nullptr;
   std::vector<const Waited*> others_;
   bool ends_ = false;
