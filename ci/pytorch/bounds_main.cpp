@@ -13,9 +13,9 @@
 #include <map>
 
 #include "golden/files/gpt2_names.h"
-#include "golden/files/number_text.h"
 #include "golden/files/recipe_file.h"
 #include "golden/files/safetensors.h"
+#include "golden/files/strict_json.h"
 #include "golden/programs/program.h"
 #include "model/error.h"
 #include "model/numerics/premises.h"
@@ -40,13 +40,13 @@ class RecordedStep {
  public:
   explicit RecordedStep(const fs::path& path) : file_(load_safetensors(path.string())) {
     for (const StoredTensor& tensor : file_.tensors) tensors_.emplace(tensor.name, &tensor);
-    for (const char* key : {"recipe", "step"}) {
+    for (const char* key : {"recipe", "meshparity"}) {
       if (file_.metadata.contains(key)) continue;
-      throw UsageError(fmt::format("'{}' names no {}", path.string(), key),
+      throw UsageError(fmt::format("'{}' has no metadata '{}'", path.string(), key),
                        "record it with meshparity-train --record-tensors");
     }
     apply_recipe_text(recipe_, file_.metadata["recipe"], path.string());
-    number_ = parse_whole(file_.metadata["step"]);
+    number_ = whole_member(parse_strict_json(file_.metadata["meshparity"]), "step");
   }
 
   const Recipe& recipe() const { return recipe_; }
@@ -155,10 +155,10 @@ class BoundsFile {
         add("param/", spec, bounded_update(update).values.bound);
         continue;
       }
-      const auto first = step_.floats("exp_avg/", spec);
-      const auto second = step_.floats("exp_avg_sq/", spec);
-      const auto new_first = next.floats("exp_avg/", spec);
-      const auto new_second = next.floats("exp_avg_sq/", spec);
+      const auto first = step_.floats("state/exp_avg/", spec);
+      const auto second = step_.floats("state/exp_avg_sq/", spec);
+      const auto new_first = next.floats("state/exp_avg/", spec);
+      const auto new_second = next.floats("state/exp_avg_sq/", spec);
       update.first_moment = first;
       update.second_moment = second;
       update.new_first_moment = new_first;

@@ -41,20 +41,21 @@ class Step:
     def __init__(self, path):
         tensors, metadata = read_safetensors(path)
         self.recipe = recipe_of(metadata)
-        self.number = int(metadata["step"])
-        self.loss = float.fromhex(metadata["loss"])
+        self.number = json.loads(metadata["meshparity"])["step"]
+        self.loss = float(tensors.pop("loss")[0])
         self.tokens = torch.from_numpy(tensors.pop("batch.tokens").astype(numpy.int64))
         self.targets = torch.from_numpy(tensors.pop("batch.targets").astype(numpy.int64))
         groups = grouped(tensors)
         self.param, self.grad = groups["param"], groups["grad"]
-        self.exp_avg, self.exp_avg_sq = groups.get("exp_avg", {}), groups.get("exp_avg_sq", {})
+        self.exp_avg = groups.get("state/exp_avg", {})
+        self.exp_avg_sq = groups.get("state/exp_avg_sq", {})
 
 
 def grouped(tensors):
     """{"grad": {"wte.weight": float64 tensor, ...}, ...}"""
     groups = {}
     for name, values in tensors.items():
-        group, _, parameter = name.partition("/")
+        group, _, parameter = name.rpartition("/") if "/" in name else (name, "", "")
         groups.setdefault(group, {})[parameter] = torch.from_numpy(values.astype(numpy.float64))
     return groups
 

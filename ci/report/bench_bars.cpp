@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ci/report/write.h"
+#include "golden/files/html.h"
 
 namespace meshparity::report {
 namespace {
@@ -27,8 +28,8 @@ std::string bar(const BenchRow& row, double y, double whole) {
       "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>"
       "<rect x=\"{}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>"
       "<text x=\"{:.1f}\" y=\"{:.1f}\" fill=\"#1f2328\">{:.3g}</text>",
-      kLeft - 8, y + 10, escaped(row.name), kLeft, y, row.ratio * scale, kLine - 5, colour_of(row),
-      kLeft + row.ratio * scale + 6, y + 10, row.ratio);
+      kLeft - 8, y + 10, html::escaped(row.name), kLeft, y, row.ratio * scale, kLine - 5,
+      colour_of(row), kLeft + row.ratio * scale + 6, y + 10, row.ratio);
   if (row.bar > 0) {
     text += fmt::format(
         "<line x1=\"{0:.1f}\" y1=\"{1:.1f}\" x2=\"{0:.1f}\" y2=\"{2:.1f}\" stroke=\"#1f2328\" "
@@ -55,7 +56,7 @@ std::string bench_bars(const std::vector<BenchRow>& rows) {
       }
       text += fmt::format(
           "<text x=\"{}\" y=\"{:.1f}\" font-weight=\"600\" fill=\"#1f2328\">{}</text>\n", kLeft,
-          y + 18, escaped(part));
+          y + 18, html::escaped(part));
       y += kHeading;
     }
     text += bar(row, y, whole);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ci/report/write.h"
+#include "golden/files/html.h"
 
 namespace meshparity::report {
 namespace {
@@ -122,7 +123,7 @@ std::string loss_curves(const std::vector<GoldenRow>& goldens) {
         "<line x1=\"{0}\" y1=\"{2}\" x2=\"{1}\" y2=\"{2}\" stroke=\"{3}\" stroke-width=\"3\"/>"
         "<text x=\"{4}\" y=\"{5}\" fill=\"#1f2328\">{6}</text>\n",
         kWidth - kRight + 14, kWidth - kRight + 34, legend, colour, kWidth - kRight + 42,
-        legend + 4, escaped(golden.recipe));
+        legend + 4, html::escaped(golden.recipe));
     legend += 18;
   }
   return text + "</svg>\n";

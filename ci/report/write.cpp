@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <string_view>
 
+#include "golden/files/html.h"
+
 namespace meshparity::report {
 namespace {
+
+using html::escaped;
 
 bool is_number(const std::string& cell) {
   return !cell.empty() && cell.find_first_not_of("0123456789.-+e% ") == std::string::npos;
@@ -98,49 +102,7 @@ std::string html_table(const Table& table) {
   return text + "</tbody></table></div>\n";
 }
 
-constexpr const char* kStyle = R"(
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; background: #fff; margin: 2.5rem auto;
-       max-width: 68rem; padding: 0 1.5rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .75rem; }
-h2 { font-size: 1.1rem; margin: 2.2rem 0 .3rem; }
-p { margin: .3rem 0 .8rem; color: #57606a; }
-.verdict { display: inline-block; padding: .35rem .8rem; border-radius: .4rem; color: #116329;
-           background: #dafbe1; font-weight: 600; }
-.verdict.failed, .failed p { color: #a40e26; }
-.verdict.failed { background: #ffebe9; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .87rem; }
-th, td { padding: .3rem .8rem .3rem 0; text-align: left; border-bottom: 1px solid #d8dee4;
-         vertical-align: top; }
-th { color: #57606a; font-weight: 600; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-svg { max-width: 100%; height: auto; }
-)";
-
 }  // namespace
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char letter : text) {
-    switch (letter) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      default:
-        result += letter;
-    }
-  }
-  return result;
-}
 
 std::string as_text(const std::string& title, const std::vector<Section>& sections) {
   std::string text;
@@ -169,12 +131,8 @@ std::string as_markdown(const std::string& title, const std::vector<Section>& se
 
 std::string as_html(const std::string& title, const std::vector<Section>& sections,
                     const std::vector<Picture>& pictures) {
-  std::string text = fmt::format(
-      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>meshparity report</title>\n<style>{}</style>\n</head>\n<body>\n<h1>meshparity</h1>\n"
-      "<div class=\"verdict{}\">{}</div>\n",
-      kStyle, status_of(sections) == 0 ? "" : " failed", escaped(title));
+  std::string text = fmt::format("<h1>meshparity</h1>\n<div class=\"verdict{}\">{}</div>\n",
+                                 status_of(sections) == 0 ? "" : " failed", escaped(title));
   for (const Section& section : sections) {
     text += fmt::format("<section{}>\n<h2>{}{}</h2>\n<p>{}</p>\n",
                         *section.verdict() != 0 ? " class=\"failed\"" : "", escaped(section.title),
@@ -186,7 +144,7 @@ std::string as_html(const std::string& title, const std::vector<Section>& sectio
     text += fmt::format("<section>\n<h2>{}</h2>\n<p>{}</p>\n{}</section>\n", escaped(picture.title),
                         escaped(picture.summary), picture.svg);
   }
-  return text + "</body>\n</html>\n";
+  return html::page("meshparity report", "", text);
 }
 
 }  // namespace meshparity::report

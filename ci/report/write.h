@@ -33,7 +33,4 @@ std::string loss_curves(const std::vector<GoldenRow>& goldens);
 /// element, empty without ratios.
 std::string bench_bars(const std::vector<BenchRow>& rows);
 
-/// Text as it stands in HTML or XML.
-std::string escaped(const std::string& text);
-
 }  // namespace meshparity::report

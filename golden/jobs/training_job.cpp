@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include "golden/jobs/gather.h"
 #include "model/model.h"
@@ -29,7 +30,7 @@ std::size_t first_step(const TrainingJob& job) {
 }
 
 /// Gathers what the sinks want: collective; rank 0 passes it on.
-class Observer final : public StepObserver {
+class Observer final : public StepObserver, private BoundaryObserver {
  public:
   /// `world` is null where there is no communication.
   Observer(const TrainingJob& job, const Model& model, const TrainingSinks& sinks, Comm* world)
@@ -44,6 +45,8 @@ class Observer final : public StepObserver {
 
   bool wants_statistics() const override { return sinks_.statistics; }
 
+  BoundaryObserver* boundaries() override { return sinks_.boundaries ? this : nullptr; }
+
   bool goes_on(const StepView& view) override {
     const std::size_t first = first_step(job_);
     if (view.step == first) require_state(view);
@@ -54,16 +57,8 @@ class Observer final : public StepObserver {
 
   void step(const StepView& view) override {
     if (sinks_.tensors) {
-      StepTensors tensors{view.step,
-                          view.loss,
-                          gather(view.shards, Gathered::values),
-                          gather(view.shards, Gathered::gradients),
-                          {},
-                          {}};
-      if (has_moments_) {
-        tensors.first_moments = gather(view.shards, Gathered::first_moments);
-        tensors.second_moments = gather(view.shards, Gathered::second_moments);
-      }
+      const StepTensors tensors{view.step, view.loss, gather_state(view.shards),
+                                gather(view.shards, Gathered::gradients), gather_boundaries()};
       if (is_root_) sinks_.tensors(tensors);
     }
     if (sinks_.step && is_root_) {
@@ -78,6 +73,10 @@ class Observer final : public StepObserver {
     }
     const std::uint64_t digest = sinks_.statistics ? digest_of_all(view.shards) : 0;
     if (sinks_.end && is_root_) sinks_.end({view.step, digest, view.step < job_.recipe.steps});
+    if (sinks_.last_state && view.step > first_step(job_)) {
+      const StateTensors state = gather_state(view.shards);
+      if (is_root_) sinks_.last_state(state);
+    }
     if (!sinks_.parameters) return;
     std::vector<std::vector<float>> parameters = gather(view.shards, Gathered::values);
     if (is_root_) sinks_.parameters(std::move(parameters));
@@ -123,6 +122,34 @@ class Observer final : public StepObserver {
     return gather_parameters(specs_, shards, what, *world_);
   }
 
+  void value(const BoundaryView& view) override { keep(view, false); }
+  void gradient(const BoundaryView& view) override { keep(view, true); }
+  void keep(const BoundaryView& view, bool is_gradient) {
+    if (!view.counted) return;
+    pieces_.push_back({view.boundary,
+                       is_gradient,
+                       view.batch->slots.begin * view.batch->leaves.positions,
+                       view.width,
+                       view.features,
+                       {view.values.begin(), view.values.end()}});
+  }
+
+  Boundaries gather_boundaries() {
+    if (!sinks_.boundaries) return {};
+    const std::size_t rows = job_.recipe.batch * positions_of(job_.recipe);
+    const std::vector<BoundaryPiece> pieces = std::exchange(pieces_, {});
+    return world_ == nullptr ? join_boundaries(pieces, rows)
+                             : meshparity::gather_boundaries(pieces, rows, *world_);
+  }
+
+  StateTensors gather_state(std::span<const ShardView> shards) {
+    StateTensors state{gather(shards, Gathered::values), {}, {}};
+    if (!has_moments_) return state;
+    state.first_moments = gather(shards, Gathered::first_moments);
+    state.second_moments = gather(shards, Gathered::second_moments);
+    return state;
+  }
+
   std::uint64_t digest_of_all(std::span<const ShardView> shards) {
     std::uint64_t digest = digest_of_counted(shards);
     if (world_ != nullptr) world_->all_reduce_integers({&digest, 1});
@@ -135,7 +162,8 @@ class Observer final : public StepObserver {
   const TrainingSinks& sinks_;
   Comm* world_;
   bool is_root_;
-  std::size_t next_poll_;  // the step of it
+  std::vector<BoundaryPiece> pieces_;  // of the step that is being made
+  std::size_t next_poll_;              // the step of it
   std::size_t last_poll_;
   Clock::time_point last_time_ = Clock::now();
 };

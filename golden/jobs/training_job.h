@@ -11,6 +11,7 @@
 #include "golden/files/checkpoint.h"
 #include "golden/files/trace_file.h"
 #include "golden/jobs/checkpoint_saver.h"
+#include "golden/jobs/gather.h"
 #include "model/observer.h"
 #include "parallel/strategy.h"
 #include "parallel/transport/comm.h"
@@ -30,15 +31,21 @@ struct TrainingJob {
   const Checkpoint* from = nullptr;  ///< where it goes on, instead of `initial`
 };
 
-/// Every tensor of a step, whole, in the order of the model's parameters.
+/// What updates change, whole, in the order of the model's parameters.
+struct StateTensors {
+  std::vector<std::vector<float>> parameters;
+  /// Of adamw; empty without.
+  std::vector<std::vector<float>> first_moments;
+  std::vector<std::vector<float>> second_moments;
+};
+
+/// Every tensor of a step.
 struct StepTensors {
   std::size_t step = 0;
   float loss = 0;
-  std::vector<std::vector<float>> parameters;  ///< before the update
-  std::vector<std::vector<float>> gradients;   ///< before clipping
-  /// Of adamw, before the update; empty without.
-  std::vector<std::vector<float>> first_moments;
-  std::vector<std::vector<float>> second_moments;
+  StateTensors state;                         ///< before the update
+  std::vector<std::vector<float>> gradients;  ///< before clipping
+  Boundaries boundaries;                      ///< if they are wanted
 };
 
 /// What rank 0 is told. Nothing is gathered for a sink that is empty, so it must be empty on all
@@ -48,6 +55,9 @@ struct TrainingSinks {
   std::function<void(const TraceStep&)> step;
   bool statistics = false;
   std::function<void(const StepTensors&)> tensors;
+  bool boundaries = false;  ///< with them, what passes between the blocks
+  /// After the last of them, if a step was made.
+  std::function<void(const StateTensors&)> last_state;
   /// After the last update. The digest is 0 without `statistics`.
   std::function<void(const TraceEnd&)> end;
   std::function<void(std::vector<std::vector<float>>)> parameters;

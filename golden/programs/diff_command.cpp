@@ -1,6 +1,7 @@
 #include "golden/programs/diff_command.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -11,87 +12,28 @@
 #include "golden/files/printable.h"
 #include "golden/files/trace_file.h"
 #include "golden/jobs/convert_checkpoint.h"
+#include "golden/programs/difference_page.h"
 #include "golden/programs/program.h"
+#include "golden/programs/tensor_comparison.h"
 #include "model/error.h"
 #include "model/numerics/premises.h"
-#include "oracle/compare.h"
 
 namespace meshparity {
 namespace {
 
 constexpr const char* kDescription =
-    "Compares two loss traces, safetensors files or checkpoints bit for bit and names the first\n"
-    "difference.";
+    "Compares two loss traces, safetensors files, recordings or checkpoints bit for bit and names\n"
+    "the first difference.";
 
 constexpr const char* kFooter =
     R"(Traces are compared in what was trained, in every step that both record, and in the end; who
 recorded them, when and why is not compared. Several actual traces are those of one run that stopped
 and went on: each must go on where the one before it stopped. Checkpoints may have different layouts.
+Recordings are folders of step-000000.safetensors, ...: their tensors are compared.
 
 Exit status: 0 the same, 1 not the same, 2 bad usage or input.)";
 
 constexpr std::size_t kMostShown = 2000;  // bytes of a difference
-
-struct ValueDifference {
-  std::size_t element;
-  std::string text;
-};
-
-std::optional<ValueDifference> compare_values(const std::vector<float>& left,
-                                              const std::vector<float>& right) {
-  const Exact expected(left);
-  const auto difference =
-      first_difference(0, ParameterSpec{.name = "", .columns = left.size()}, expected, right);
-  if (!difference) return std::nullopt;
-  return ValueDifference{difference->index,
-                         expected.describe(difference->index, right[difference->index])};
-}
-
-std::optional<ValueDifference> compare_values(const std::vector<std::int32_t>& left,
-                                              const std::vector<std::int32_t>& right) {
-  const auto at = std::mismatch(left.begin(), left.end(), right.begin());
-  if (at.first == left.end()) return std::nullopt;
-  return ValueDifference{static_cast<std::size_t>(at.first - left.begin()),
-                         fmt::format("expected {}, got {}", *at.first, *at.second)};
-}
-
-std::optional<ValueDifference> compare_values(const OtherValues& left, const OtherValues& right) {
-  const auto at = std::mismatch(left.bytes.begin(), left.bytes.end(), right.bytes.begin());
-  if (at.first == left.bytes.end()) return std::nullopt;
-  const std::size_t element = static_cast<std::size_t>(at.first - left.bytes.begin()) / left.width;
-  const auto bits = [&](const OtherValues& values) {
-    std::string text;
-    for (std::size_t i = left.width; i-- > 0;) {
-      const char byte = values.bytes[element * left.width + i];
-      text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
-    }
-    return text;
-  };
-  return ValueDifference{
-      element, fmt::format("expected bits {}, got {} ({})", bits(left), bits(right), left.dtype)};
-}
-
-std::optional<std::string> compare_tensors(const StoredTensor& left, const StoredTensor& right) {
-  if (left.name != right.name) {
-    return fmt::format("tensor '{}' stands where the other file has '{}'", left.name, right.name);
-  }
-  if (left.shape != right.shape) {
-    return fmt::format("tensor '{}' is {} in one, {} in the other", left.name,
-                       shape_text(left.shape), shape_text(right.shape));
-  }
-  if (dtype_of(left) != dtype_of(right)) {
-    return fmt::format("tensor '{}' is {} in one, {} in the other", left.name, dtype_of(left),
-                       dtype_of(right));
-  }
-  const auto difference = std::visit(
-      [&](const auto& values) {
-        return compare_values(values, std::get<std::decay_t<decltype(values)>>(right.values));
-      },
-      left.values);
-  if (!difference) return std::nullopt;
-  return fmt::format("tensor '{}' {}: {}", left.name, index_text(left.shape, difference->element),
-                     difference->text);
-}
 
 bool is_trace(const std::string& text) { return text.starts_with('{'); }
 
@@ -103,11 +45,64 @@ std::optional<std::string> compare_with_joined(const std::string& left_path,
   return difference ? std::optional(to_string(*difference)) : std::nullopt;
 }
 
-std::optional<std::string> compare_files(const std::string& left_path,
-                                         const std::string& right_path) {
+/// What two files or folders were found to be.
+struct Comparison {
+  std::optional<std::string> difference;    ///< the first one
+  std::vector<TensorComparison> tensors{};  ///< all of them, if a page is wanted
+};
+
+Comparison compare_tensor_files(const TensorFile& left, const TensorFile& right,
+                                bool every_tensor) {
+  Comparison comparison{compare_tensor_files(left, right)};
+  if (every_tensor) comparison.tensors = compare_every_tensor(left, right, 0);
+  return comparison;
+}
+
+/// Files of recorded steps, in order; none if a folder is no recording.
+std::vector<std::string> recorded_files(const std::string& folder) {
+  std::vector<std::string> files;
+  if (!std::filesystem::is_directory(folder)) return files;
+  for (const std::string& name : read_folder(folder)) {
+    if (name.starts_with("step-") && name.ends_with(".safetensors")) files.push_back(name);
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+/// Tensors alone: how they were made is not compared.
+Comparison compare_recordings(const std::string& left, const std::string& right,
+                              bool every_tensor) {
+  const std::vector<std::string> files = recorded_files(left);
+  if (files != recorded_files(right)) return {"the folders do not hold the same recorded files"};
+  Comparison comparison;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto load = [&](const std::string& folder) {
+      TensorFile file = load_safetensors((std::filesystem::path(folder) / files[i]).string());
+      file.metadata.clear();
+      return file;
+    };
+    const TensorFile a = load(left);
+    const TensorFile b = load(right);
+    const auto difference = compare_tensor_files(a, b);
+    if (difference && !comparison.difference) {
+      comparison.difference = fmt::format("{}: {}", files[i], *difference);
+      if (!every_tensor) return comparison;
+    }
+    if (!every_tensor) continue;
+    const auto tensors = compare_every_tensor(a, b, i);
+    comparison.tensors.insert(comparison.tensors.end(), tensors.begin(), tensors.end());
+  }
+  return comparison;
+}
+
+Comparison compare_files(const std::string& left_path, const std::string& right_path,
+                         bool every_tensor) {
+  if (!recorded_files(left_path).empty() && std::filesystem::is_directory(right_path)) {
+    return compare_recordings(left_path, right_path, every_tensor);
+  }
   if (std::filesystem::is_directory(left_path) || std::filesystem::is_directory(right_path)) {
     return compare_tensor_files(gathered_tensors(Checkpoint(left_path)),
-                                gathered_tensors(Checkpoint(right_path)));
+                                gathered_tensors(Checkpoint(right_path)), every_tensor);
   }
   const std::string left = read_file(left_path, "trace or safetensors");
   const std::string right = read_file(right_path, "trace or safetensors");
@@ -119,36 +114,14 @@ std::optional<std::string> compare_files(const std::string& left_path,
   }
   if (!is_trace(left)) {
     return compare_tensor_files(parse_safetensors(left, left_path),
-                                parse_safetensors(right, right_path));
+                                parse_safetensors(right, right_path), every_tensor);
   }
   const auto difference =
       compare_traces(parse_trace(left, left_path), parse_trace(right, right_path));
-  return difference ? std::optional(to_string(*difference)) : std::nullopt;
+  return {difference ? std::optional(to_string(*difference)) : std::nullopt};
 }
 
 }  // namespace
-
-std::optional<std::string> compare_tensor_files(const TensorFile& left, const TensorFile& right) {
-  const std::size_t common = std::min(left.tensors.size(), right.tensors.size());
-  for (std::size_t i = 0; i < common; ++i) {
-    if (auto difference = compare_tensors(left.tensors[i], right.tensors[i])) return difference;
-  }
-  if (left.tensors.size() != right.tensors.size()) {
-    const auto& longer = left.tensors.size() > common ? left.tensors : right.tensors;
-    return fmt::format("only one file has tensor '{}'", longer[common].name);
-  }
-  if (left.metadata != right.metadata) {
-    for (const auto& [key, value] : left.metadata) {
-      const auto other = right.metadata.find(key);
-      if (other == right.metadata.end()) return fmt::format("only one file has metadata '{}'", key);
-      if (other->second != value) {
-        return fmt::format("metadata '{}': expected '{}', got '{}'", key, value, other->second);
-      }
-    }
-    return "one file has more metadata than the other";
-  }
-  return std::nullopt;
-}
 
 int diff_command(const std::vector<std::string>& arguments) {
   require_premises();
@@ -158,8 +131,12 @@ int diff_command(const std::vector<std::string>& arguments) {
   std::string left;
   std::vector<std::string> right;
   std::string explained;
-  app.add_option("expected", left, "trace, safetensors file or checkpoint")->type_name("PATH");
+  std::string html;
+  app.add_option("expected", left, "trace, safetensors file, recording or checkpoint")
+      ->type_name("PATH");
   app.add_option("actual", right, "one of the same kind, or several traces")->type_name("PATH");
+  app.add_option("--html", html, "also write a page of it there: every tensor on a map")
+      ->type_name("FILE");
   app.add_option("--explain", explained, "say what is in a checkpoint")->type_name("PATH");
   parse_arguments(app, arguments);
   if (explained.empty() == right.empty()) {
@@ -170,8 +147,14 @@ int diff_command(const std::vector<std::string>& arguments) {
     fmt::print("{}", explain(Checkpoint(explained)));
     return kSuccess;
   }
-  const std::optional<std::string> difference =
-      right.size() == 1 ? compare_files(left, right.front()) : compare_with_joined(left, right);
+  if (!html.empty()) require_writable(html);
+  const auto [difference, tensors] = right.size() == 1
+                                         ? compare_files(left, right.front(), !html.empty())
+                                         : Comparison{compare_with_joined(left, right)};
+  if (!html.empty()) {
+    write_file(html, difference_page(fmt::format("{} and {}", left, fmt::join(right, ", ")),
+                                     difference.value_or(""), tensors));
+  }
   if (!difference) return kSuccess;
   fmt::print("first difference: {}\n", printable(*difference, kMostShown));
   return kProofFailed;

@@ -145,6 +145,7 @@ std::vector<WorkItem> work_of(const TrainOptions& options, const TrainInputs& in
   items.push_back({"training", yes_or_no(inputs.trains)});
   items.push_back({"--trace", yes_or_no(!options.trace_path.empty())});
   items.push_back({"--record-tensors", yes_or_no(!options.tensors_path.empty())});
+  items.push_back({"--record-boundaries", yes_or_no(options.boundaries)});
   items.push_back({"--save", yes_or_no(!options.save_path.empty())});
   items.push_back({"--sample, --validate or --export", yes_or_no(options.uses_model())});
   return items;

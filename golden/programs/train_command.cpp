@@ -77,10 +77,12 @@ class Results {
     sinks_.statistics = !options.trace_path.empty();
     if (!options.tensors_path.empty()) {
       if (is_root) {
-        recorder_ =
-            std::make_unique<TensorRecorder>(options.tensors_path, inputs.recipe, *inputs.corpus);
+        recorder_ = std::make_unique<TensorRecorder>(options.tensors_path, inputs.recipe,
+                                                     *inputs.corpus, options.how);
       }
       sinks_.tensors = [this](const StepTensors& t) { writing([&] { recorder_->record(t); }); };
+      sinks_.boundaries = options.boundaries;
+      sinks_.last_state = [this](const StateTensors& s) { writing([&] { recorder_->finish(s); }); };
     }
     if (!options.checkpoints.folder.empty()) {
       saver_ = std::make_unique<CheckpointSaver>(

@@ -122,10 +122,11 @@ void add_options(CLI::App& app, Texts& texts) {
   const std::string files = "Results";
   add_text(app, texts, "trace", "write step, loss, gradient norm and digest as JSON lines", "FILE",
            files);
-  add_text(app, texts, "record-tensors",
-           "write step-000000.safetensors, ...: the batch, every parameter and moment before the\n"
-           "update and every gradient",
-           "DIR", files);
+  add_text(
+      app, texts, "record-tensors",
+      "write step-000000.safetensors, ..., which meshparity-judge reads: the batch, the loss,\n"
+      "every parameter, moment and gradient",
+      "DIR", files);
   add_text(
       app, texts, "save",
       "write the trained model (safetensors; gpt2 as Hugging Face's transformers read it, with\n"
@@ -316,6 +317,9 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   TrainOptions options;
   app.add_flag("--resume", options.resume, "go on from the newest checkpoint of --checkpoints")
       ->group("Stopping and going on");
+  app.add_flag("--record-boundaries", options.boundaries,
+               "with --record-tensors: also what passes between the blocks")
+      ->group("Results");
   app.add_flag("--quiet", options.quiet, "no progress")->group("Results");
   parse_arguments(app, arguments);
 
@@ -344,6 +348,10 @@ TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
   options.recipe_path = texts["recipe"];
   options.trace_path = texts["trace"];
   options.tensors_path = texts["record-tensors"];
+  if (options.boundaries && options.tensors_path.empty()) {
+    throw UsageError("--record-boundaries says what to record, but nothing is recorded",
+                     "add --record-tensors DIR");
+  }
   options.save_path = texts["save"];
   options.load_path = texts["load"];
   options.export_path = texts["export"];

@@ -27,6 +27,7 @@ struct TrainOptions {
   std::vector<SaidField> overrides;  ///< recipe fields: those of --size, then of other flags
   std::string trace_path;
   std::string tensors_path;
+  bool boundaries = false;  ///< are recorded with the tensors
   std::string save_path;
   std::string load_path;
   std::string export_path;

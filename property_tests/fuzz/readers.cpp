@@ -11,6 +11,7 @@
 #include "golden/files/number_text.h"
 #include "golden/files/plain_text.h"
 #include "golden/files/recipe_file.h"
+#include "golden/files/recording_folder.h"
 #include "golden/files/safetensors.h"
 #include "golden/files/trace_file.h"
 #include "golden/jobs/temporary_folder.h"
@@ -33,6 +34,7 @@ void require_same(bool same, const char* what) {
 class ReadFile {
  public:
   std::string path(const std::string& name) const { return folder_.file(name); }
+  std::string folder() const { return folder_.path().string(); }
   /// Unlike results, it need not survive a crash.
   std::string write(const std::string& name, std::string_view bytes) const {
     std::ofstream file(path(name), std::ios::binary | std::ios::trunc);
@@ -98,6 +100,12 @@ void read_config(std::string_view bytes) {
   model_files().write("foreign/config.json", bytes);
   load(model_files().path("foreign/model.safetensors"),
        {{"data", model_files().path("text"), "--"}, {"form", "lines", "--"}});
+}
+
+void read_recording(std::string_view bytes) {
+  static const ReadFile files;
+  files.write("step-000000.safetensors", bytes);
+  (void)read_recorded_step(files.folder(), recorded_steps(files.folder()).front());
 }
 
 void read_recipe(std::string_view bytes) {
@@ -201,6 +209,7 @@ const std::vector<Reader>& readers() {
       {"checkpoint", read_checkpoint, checkpoint_seeds},
       {"config", read_config, config_seeds},
       {"recipe", read_recipe, recipe_seeds},
+      {"recording", read_recording, recording_seeds},
       {"trace", read_trace, trace_seeds},
       {"corpus", read_text_corpus, corpus_seeds},
       {"tokens", read_tokens, token_seeds},

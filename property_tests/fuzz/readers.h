@@ -34,6 +34,7 @@ std::vector<std::string> corpus_seeds();
 std::vector<std::string> token_seeds();
 std::vector<std::string> number_seeds();
 std::vector<std::string> mesh_seeds();
+std::vector<std::string> recording_seeds();
 std::vector<std::string> command_line_seeds();
 
 }  // namespace meshparity

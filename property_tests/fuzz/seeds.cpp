@@ -11,6 +11,7 @@
 #include "golden/jobs/temporary_folder.h"
 #include "property_tests/fuzz/readers.h"
 #include "property_tests/golden/files/small_model.h"
+#include "property_tests/golden/judge/small_recording.h"
 
 namespace meshparity {
 namespace {
@@ -50,6 +51,20 @@ std::vector<std::string> checkpoint_seeds() {
 }
 
 std::vector<std::string> config_seeds() { return {config_text(SmallModel::gpt2(true).recipe, 5)}; }
+
+std::vector<std::string> recording_seeds() {
+  std::vector<std::string> seeds;
+  for (const auto kind : {RecordedModel::Kind::gpt2, RecordedModel::Kind::mlp}) {
+    RankRecording recording = rank_recording(small_step({.kind = kind, .max_norm = 1}), 0, 1);
+    // Small files are changed faster.
+    std::erase_if(recording.file.tensors, [](const StoredTensor& tensor) {
+      return tensor.name.starts_with("state") || tensor.name.starts_with("grad_");
+    });
+    recording.file.metadata["meshparity"] = recording.header.dump();
+    seeds.push_back(safetensors_bytes(recording.file));
+  }
+  return seeds;
+}
 
 std::vector<std::string> recipe_seeds() {
   Recipe adamw = default_recipe(ModelKind::gpt2);

@@ -1,6 +1,9 @@
 // GPT-2's flags and data, and how every model is validated and sampled.
+#include <tuple>
+
 #include "golden/files/safetensors.h"
 #include "golden/files/trace_file.h"
+#include "golden/programs/tensor_comparison.h"
 #include "property_tests/golden/programs/command_line_fixture.h"
 
 namespace meshparity::command_line {
@@ -69,13 +72,14 @@ TEST_F(CommandLineGpt2, AWholePartIsValidated) {
 }
 
 TEST_F(CommandLineGpt2, MomentsAreRecordedBeforeTheUpdate) {
-  const Words recipe = {"--recipe",   file("gpt2.recipe"),
-                        "--form",     "lines",
-                        "--channels", "8",
-                        "--heads",    "2",
-                        "--batch",    "4",
-                        "--steps",    "2",
-                        "--quiet",    "--record-tensors"};
+  const Words recipe = {"--recipe",        file("gpt2.recipe"),
+                        "--form",          "lines",
+                        "--channels",      "8",
+                        "--heads",         "2",
+                        "--batch",         "4",
+                        "--steps",         "2",
+                        "--quiet",         "--record-boundaries",
+                        "--record-tensors"};
   for (const std::string& mesh : {std::string("dp=1"), std::string("fsdp=2,tp=2,pp=2")}) {
     Words words = recipe;
     words.insert(words.end(), {file(mesh), "--mesh", mesh});
@@ -84,10 +88,12 @@ TEST_F(CommandLineGpt2, MomentsAreRecordedBeforeTheUpdate) {
   }
   std::vector<std::map<std::string, std::vector<float>>> steps;
   for (const char* name : {"/step-000000.safetensors", "/step-000001.safetensors"}) {
-    EXPECT_EQ(read_file(file("dp=1") + name, "f"), read_file(file("fsdp=2,tp=2,pp=2") + name, "f"));
     const TensorFile recorded = load_safetensors(file("dp=1") + name);
     EXPECT_TRUE(says(recorded.metadata.at("recipe"), "channels = 8\n"));
     EXPECT_FALSE(says(recorded.metadata.at("recipe"), "names.txt"));
+    TensorFile of_mesh = load_safetensors(file("fsdp=2,tp=2,pp=2") + name);
+    of_mesh.metadata = recorded.metadata;
+    EXPECT_EQ(compare_tensor_files(recorded, of_mesh), std::nullopt);
     auto& floats = steps.emplace_back();
     for (const StoredTensor& tensor : recorded.tensors) {
       if (const auto* const values = std::get_if<std::vector<float>>(&tensor.values)) {
@@ -95,18 +101,46 @@ TEST_F(CommandLineGpt2, MomentsAreRecordedBeforeTheUpdate) {
       }
     }
   }
+  EXPECT_TRUE(steps[1].contains("state_after/exp_avg_sq/wte.weight"));
+  for (const char* boundary : {"embedding", "h.0.residual_1", "h.0.residual_2", "lm_head"}) {
+    EXPECT_TRUE(steps[0].contains(std::string("output/") + boundary)) << boundary;
+    EXPECT_TRUE(steps[0].contains(std::string("grad_output/") + boundary)) << boundary;
+  }
   EXPECT_TRUE(steps[0].contains("grad/h.0.attn.c_attn.weight"));
   const std::string name = "h.0.mlp.c_fc.weight";
   const std::vector<float>& gradient = steps[0].at("grad/" + name);
   ASSERT_EQ(gradient.size(), 8U * 32U);
   for (std::size_t i = 0; i < gradient.size(); ++i) {
     const float part = static_cast<float>(1 - 0.9) * gradient[i];
-    EXPECT_EQ(steps[0].at("exp_avg/" + name)[i], 0);
-    EXPECT_EQ(steps[0].at("exp_avg_sq/" + name)[i], 0);
-    EXPECT_EQ(steps[1].at("exp_avg/" + name)[i], part);
-    EXPECT_EQ(steps[1].at("exp_avg_sq/" + name)[i],
+    EXPECT_EQ(steps[0].at("state/exp_avg/" + name)[i], 0);
+    EXPECT_EQ(steps[0].at("state/exp_avg_sq/" + name)[i], 0);
+    EXPECT_EQ(steps[1].at("state/exp_avg/" + name)[i], part);
+    EXPECT_EQ(steps[1].at("state/exp_avg_sq/" + name)[i],
               static_cast<float>(1 - 0.999) * gradient[i] * gradient[i]);
   }
+}
+
+TEST_F(CommandLineGpt2, RecordingsAreComparedOnAPage) {
+  for (const auto& [name, mesh, seed] :
+       {std::tuple("one", "dp=1", "3"), std::tuple("two", "dp=2", "3"),
+        std::tuple("other", "dp=1", "9")}) {
+    const ChildResult result = train(with_recipe(
+        {"--stop-after", "2", "--record-tensors", file(name), "--mesh", mesh, "--seed", seed}));
+    ASSERT_EQ(result.status, 0) << result.errors;
+  }
+  const ChildResult same =
+      run(MESHPARITY_DIFF_PROGRAM, {file("one"), file("two"), "--html", file("same.html")});
+  EXPECT_EQ(same.status, 0) << same.output;
+  EXPECT_TRUE(says(read_file(file("same.html"), "page"), "the same, bit for bit"));
+  const ChildResult other =
+      run(MESHPARITY_DIFF_PROGRAM, {file("one"), file("other"), "--html", file("other.html")});
+  EXPECT_EQ(other.status, 1);
+  EXPECT_TRUE(says(other.output, "first difference: step-000000.safetensors: tensor 'batch."))
+      << other.output;
+  const std::string page = read_file(file("other.html"), "page");
+  EXPECT_TRUE(says(page, "not the same"));
+  EXPECT_EQ(count(page, "class=\"field first\""), 1U);
+  EXPECT_TRUE(says(page, "<th>hidden.0</th>"));
 }
 
 TEST_F(CommandLineGpt2, ARunMayStopEarlyAndIsTheBeginningOfTheWholeOne) {

@@ -157,6 +157,7 @@ TEST_F(CommandLine, OutputsThatCannotBeWrittenAreRefused) {
   }
   expect_bad(with_recipe({"--trace", file("out"), "--save", file("out")}), {file("out")});
   expect_bad(with_recipe({"--record-tensors", file("names.txt")}), {"not a directory"});
+  expect_bad(with_recipe({"--record-boundaries"}), {"nothing is recorded", "--record-tensors DIR"});
   expect_bad(with_recipe({"--record-tensors", file("recorded")}), {"already holds"});
 }
 

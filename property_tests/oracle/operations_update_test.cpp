@@ -1,0 +1,100 @@
+// Optimizers and clipping within their bounds, whatever the form.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "oracle/operations.h"
+#include "property_tests/oracle/any_form.h"
+
+namespace meshparity {
+namespace {
+
+constexpr std::uint64_t kSeeds = 25;
+
+BoundedMatrix exact(const Floats& x) { return exact_matrix(x.rows, x.columns, x.values); }
+
+/// The largest error / bound.
+double worst_ratio(const std::vector<float>& actual, const BoundedMatrix& expected) {
+  EXPECT_EQ(actual.size(), expected.value.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double error = std::abs(static_cast<double>(actual[i]) - expected.value[i]);
+    if (error > 0) worst = std::max(worst, error / expected.bound_of(i));
+  }
+  return worst;
+}
+
+TEST(OperationsUpdate, AdamWInEveryFormIsWithinItsBounds) {
+  double worst = 0;
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    AnyForm form(seed);
+    const Floats before = form.drawn(1, 200, 0.1F), gradient = form.drawn(1, 200, 0.01F);
+    const Floats first = form.drawn(1, 200, 0.01F);
+    Floats second = form.drawn(1, 200, 0.01F);
+    for (float& v : second.values) v *= v;
+    const std::size_t update = seed == 1 ? 1 : seed * 10;
+    const AnyForm::Adam of_form{1e-3F, 0.9F, 0.999F, 1e-8F, 0.1F, update};
+    const AdamWNumbers numbers{static_cast<double>(1e-3F),  static_cast<double>(0.9F),
+                               static_cast<double>(0.999F), static_cast<double>(1e-8F),
+                               static_cast<double>(0.1F),   update};
+    Floats values = before, m = first, v = second;
+    form.adamw(values.values, m.values, v.values, gradient.values, 0.5F, of_form);
+    const AdamWMoments after =
+        adamw_moments(exact(gradient), {0.5, 1e-12}, exact(first), exact(second), numbers);
+    const BoundedMatrix expected = adamw_values(exact(before), {exact(m), exact(v)}, numbers);
+    for (const double ratio :
+         {worst_ratio(m.values, after.first), worst_ratio(v.values, after.second),
+          worst_ratio(values.values, expected)}) {
+      EXPECT_LE(ratio, 1) << seed;
+      worst = std::max(worst, ratio);
+    }
+    // Another update's bias correction, no decay, no clipping.
+    AdamWNumbers wrong = numbers;
+    wrong.update += 1;
+    EXPECT_GT(worst_ratio(values.values, adamw_values(exact(before), {exact(m), exact(v)}, wrong)),
+              1);
+    wrong = numbers;
+    wrong.weight_decay = 0;
+    EXPECT_GT(worst_ratio(values.values, adamw_values(exact(before), {exact(m), exact(v)}, wrong)),
+              10);
+    EXPECT_GT(
+        worst_ratio(
+            m.values,
+            adamw_moments(exact(gradient), {1, 0}, exact(first), exact(second), numbers).first),
+        10);
+    // The factor can be told from the moments.
+    FactorRange range;
+    range.narrow(gradient.values, first.values, m.values, numbers.beta1);
+    EXPECT_FALSE(range.empty());
+    EXPECT_LE(range.least, 0.5);
+    EXPECT_GE(range.most, 0.5);
+    EXPECT_LT(range.most - range.least, 1e-4);
+  }
+  EXPECT_GT(worst, 0.1);
+}
+
+TEST(OperationsUpdate, NormAndClipFactorInEveryForm) {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    AnyForm form(seed);
+    std::vector<std::vector<float>> gradients = {form.drawn(1, 300, 0.1F).values,
+                                                 form.drawn(1, 500, 0.01F).values};
+    const std::vector<std::span<const float>> spans(gradients.begin(), gradients.end());
+    const BoundedNumber norm = norm_of(spans, NormOrder::by_tensor, FreeArithmetic::float32());
+    const float actual = form.norm(gradients);
+    EXPECT_LE(std::abs(static_cast<double>(actual) - norm.value), norm.bound);
+    const BoundedNumber clip = clip_factor(norm, 0.5, 1e-6);
+    const float factor = std::min(1.0F, 0.5F / (actual + 1e-6F));
+    EXPECT_LE(std::abs(static_cast<double>(factor) - clip.value), clip.bound);
+    // One of the tensors forgotten.
+    const BoundedNumber part =
+        norm_of(std::span(spans).first(1), NormOrder::any, FreeArithmetic::float32());
+    EXPECT_GT(std::abs(clip_factor(part, 0.5, 1e-6).value - clip.value), 2 * clip.bound);
+    EXPECT_EQ(clip_factor(norm, 100, 0).bound, 0);  // certainly not clipped
+    EXPECT_EQ(clip_factor(norm, 100, 0).value, 1);
+  }
+}
+
+}  // namespace
+}  // namespace meshparity
