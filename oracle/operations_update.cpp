@@ -17,7 +17,6 @@ using near::Near;
 using near::put;
 using near::room;
 
-Near near_of(BoundedNumber x) { return {x.value, x.bound}; }
 /// A number of the recipe, rounded.
 Near number(double value) { return {value, kUnit * std::abs(value)}; }
 /// 1 - value, computed before or after rounding.
@@ -33,6 +32,11 @@ Near bias_correction(double beta, std::size_t update) {
   const auto t = static_cast<double>(update);
   const double power = std::pow(beta, t);
   return {1 - power, power * (std::expm1(t * kUnit) + near::kFunction) + kUnit};
+}
+
+/// A gradient's element after clipping; a factor that is certainly 1 multiplies nothing.
+Near clipped(Near gradient, BoundedNumber clip) {
+  return clip.bound == 0 && clip.value == 1 ? gradient : Near{clip.value, clip.bound} * gradient;
 }
 
 template <typename Function>
@@ -110,8 +114,7 @@ AdamWMoments adamw_moments(const BoundedMatrix& gradient, BoundedNumber clip,
   require_same_size(gradient, second);
   AdamWMoments after{room(gradient.rows, gradient.columns), room(gradient.rows, gradient.columns)};
   each(gradient.value.size(), [&](std::size_t i) {
-    const Near g =
-        clip.bound == 0 && clip.value == 1 ? at(gradient, i) : near_of(clip) * at(gradient, i);
+    const Near g = clipped(at(gradient, i), clip);
     put(after.first, i, mixed(numbers.beta1, at(first, i), g));
     put(after.second, i, mixed(numbers.beta2, at(second, i), g * g));
   });
@@ -152,7 +155,7 @@ BoundedMatrix sgd_values(const BoundedMatrix& values, const BoundedMatrix& gradi
   BoundedMatrix after = room(values.rows, values.columns);
   each(values.value.size(), [&](std::size_t i) {
     const Near p = at(values, i);
-    Near d = clip.bound == 0 && clip.value == 1 ? at(gradient, i) : near_of(clip) * at(gradient, i);
+    Near d = clipped(at(gradient, i), clip);
     if (weight_decay != 0) d = d + number(weight_decay) * p;
     put(after, i, p - number(lr) * d);
   });

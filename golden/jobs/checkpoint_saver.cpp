@@ -12,6 +12,7 @@
 
 #include "golden/files/checkpoint_writer.h"
 #include "golden/files/file_io.h"
+#include "golden/files/number_text.h"
 #include "golden/files/positioned_file.h"
 #include "golden/jobs/on_all_ranks.h"
 #include "model/error.h"
@@ -27,6 +28,13 @@ void on_root(Comm* world, Work work) {
   on_all_ranks(world, [&] {
     if (world == nullptr || world->rank() == 0) work();
   });
+}
+
+/// All ranks know both, so all of them throw.
+void require_digest(std::uint64_t found, std::optional<std::uint64_t> expected) {
+  if (!expected || found == *expected) return;
+  throw SharedFailure(fmt::format("the state to be saved has digest {}, it should have {}",
+                                  digest_text(found), digest_text(*expected)));
 }
 
 /// A sharded one first becomes incomplete, under a partial name: no moment shows half of it.
@@ -46,14 +54,14 @@ void remove_checkpoint(const std::string& folder, const StoredCheckpoint& old) {
 CheckpointSaver::CheckpointSaver(CheckpointPlan plan, CheckpointHeader header)
     : plan_(std::move(plan)), header_(std::move(header)) {}
 
-void CheckpointSaver::save(const StepView& view, Comm* world) const {
+void CheckpointSaver::save(const StepView& view, Comm* world, Digest expected_digest) const {
   CheckpointHeader header = header_;
   header.step = view.step;
   try {
     if (plan_.layout == CheckpointLayout::gathered) {
-      save_gathered(header, view, world);
+      save_gathered(header, view, world, expected_digest);
     } else {
-      save_sharded(header, view, world);
+      save_sharded(header, view, world, expected_digest);
     }
     on_root(world, [&] { publish(header); });
   } catch (...) {  // all ranks end here: in a simulated world, some because others do
@@ -67,17 +75,18 @@ std::string CheckpointSaver::partial(const CheckpointHeader& header) const {
   return (fs::path(plan_.folder) / partial_name(header.step, plan_.layout)).string();
 }
 
-void CheckpointSaver::save_gathered(CheckpointHeader header, const StepView& view,
-                                    Comm* world) const {
+void CheckpointSaver::save_gathered(CheckpointHeader header, const StepView& view, Comm* world,
+                                    Digest expected) const {
   const std::string path = partial(header);
   on_root(world, [&] { create_gathered(path, header); });
   on_all_ranks(world, [&] { header.digest = write_gathered(path, header, view.shards); });
   if (world != nullptr) world->all_reduce_integers({&header.digest, 1});
+  require_digest(header.digest, expected);
   on_root(world, [&] { write_gathered_header(path, header); });
 }
 
-void CheckpointSaver::save_sharded(CheckpointHeader header, const StepView& view,
-                                   Comm* world) const {
+void CheckpointSaver::save_sharded(CheckpointHeader header, const StepView& view, Comm* world,
+                                   Digest expected) const {
   const fs::path folder = partial(header);
   const std::size_t rank = world == nullptr ? 0 : world->rank();
   on_root(world, [&] {
@@ -97,6 +106,7 @@ void CheckpointSaver::save_sharded(CheckpointHeader header, const StepView& view
   }
   header.digest = 0;
   for (const CheckpointPiece& piece : pieces) header.digest += piece.digest;
+  require_digest(header.digest, expected);
   on_root(world, [&] {
     write_index((folder / kIndexName).string(), header, pieces);
     flush_folder(folder.string());

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "golden/files/checkpoint_header.h"
@@ -30,12 +32,17 @@ class CheckpointSaver {
   bool due(std::size_t step) const { return plan_.every > 0 && step % plan_.every == 0; }
 
   /// Collective: writes the state in `view.shards`, made by `view.step` steps. Throws SharedFailure
-  /// on all ranks if it fails on any; what was complete before stays.
-  void save(const StepView& view, Comm* world) const;
+  /// on all ranks if it fails on any, or if the state has another digest than it is known to have;
+  /// what was complete before stays.
+  void save(const StepView& view, Comm* world,
+            std::optional<std::uint64_t> expected_digest = {}) const;
 
  private:
-  void save_gathered(CheckpointHeader header, const StepView& view, Comm* world) const;
-  void save_sharded(CheckpointHeader header, const StepView& view, Comm* world) const;
+  using Digest = std::optional<std::uint64_t>;
+  void save_gathered(CheckpointHeader header, const StepView& view, Comm* world,
+                     Digest expected) const;
+  void save_sharded(CheckpointHeader header, const StepView& view, Comm* world,
+                    Digest expected) const;
   void publish(const CheckpointHeader& header) const;
   std::string partial(const CheckpointHeader& header) const;
 

@@ -57,7 +57,7 @@ void convert_checkpoint(const Checkpoint& from, const std::string& folder, Check
   world.ranks = ranks;
   run_simulated(world, [&](Comm& comm) {
     const HeldState held(from, ranks, comm.rank());
-    saver.save({.step = header.step, .shards = held.views()}, &comm);
+    saver.save({.step = header.step, .shards = held.views()}, &comm, header.digest);
   });
 }
 

@@ -1,10 +1,24 @@
 #include "property_tests/oracle/any_form.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
 namespace meshparity {
+
+BoundedMatrix exact(const Floats& x) { return exact_matrix(x.rows, x.columns, x.values); }
+
+double worst_ratio(const std::vector<float>& actual, const BoundedMatrix& expected) {
+  EXPECT_EQ(actual.size(), expected.value.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double error = std::abs(static_cast<double>(actual[i]) - expected.value[i]);
+    if (error > 0) worst = std::max(worst, error / expected.bound_of(i));
+  }
+  return worst;
+}
 
 Floats AnyForm::drawn(std::size_t rows, std::size_t columns, float deviation, float mean) {
   std::normal_distribution<float> normal(mean, deviation);

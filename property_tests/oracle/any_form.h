@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "oracle/operations.h"
+
 /// The operations of a training step in float32, each time in another of the forms that frameworks
 /// have: what bounds for every correct form must hold for.
 namespace meshparity {
@@ -21,6 +23,14 @@ struct Floats {
   float& operator()(std::size_t i, std::size_t j) { return values[i * columns + j]; }
   float operator()(std::size_t i, std::size_t j) const { return values[i * columns + j]; }
 };
+
+BoundedMatrix exact(const Floats& x);
+
+/// The largest error / bound.
+double worst_ratio(const std::vector<float>& actual, const BoundedMatrix& expected);
+
+/// Each seed is another form, and other values.
+inline constexpr std::uint64_t kSeeds = 25;
 
 class AnyForm {
  public:

@@ -17,21 +17,6 @@
 namespace meshparity {
 namespace {
 
-constexpr std::uint64_t kSeeds = 25;
-
-BoundedMatrix exact(const Floats& x) { return exact_matrix(x.rows, x.columns, x.values); }
-
-/// The largest error / bound.
-double worst_ratio(const std::vector<float>& actual, const BoundedMatrix& expected) {
-  EXPECT_EQ(actual.size(), expected.value.size());
-  double worst = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double error = std::abs(static_cast<double>(actual[i]) - expected.value[i]);
-    if (error > 0) worst = std::max(worst, error / expected.bound_of(i));
-  }
-  return worst;
-}
-
 double root_mean_square(const std::vector<double>& values) {
   const double squares = std::inner_product(values.begin(), values.end(), values.begin(), 0.0);
   return std::sqrt(squares / static_cast<double>(std::max<std::size_t>(values.size(), 1)));

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <array>
 #include <filesystem>
 #include <string>
 
@@ -86,6 +87,42 @@ class ShardedCheckpoint : public testing::Test {
   std::string path_ = make_checkpoints(folder_.file("run"), CheckpointLayout::sharded);
   std::string earlier_ = checkpoints_in(folder_.file("run")).at(1).path;
 };
+
+/// What is converted must be what was read: a state of another digest is not written at all.
+TEST_F(ShardedCheckpoint, AStateOfAnotherDigestIsNotSaved) {
+  const Checkpoint from(path_);
+  std::vector<Shard> shards(from.specs().begin(), from.specs().end());
+  std::vector<std::array<std::vector<float>, 3>> values(shards.size());
+  for (std::size_t p = 0; p < shards.size(); ++p) {
+    for (const StatePart part : from.header().parts()) {
+      std::vector<float>& of_part = values[p][static_cast<std::size_t>(part)];
+      of_part.resize(shards[p].size());
+      from.read(part, shards[p], of_part);
+    }
+  }
+  for (const CheckpointLayout layout : {CheckpointLayout::gathered, CheckpointLayout::sharded}) {
+    const std::string folder = folder_.file(layout == CheckpointLayout::gathered ? "one" : "many");
+    prepare_folder(folder, false);
+    const CheckpointSaver saver({.folder = folder, .layout = layout}, from.header());
+    const auto save = [&] {
+      std::vector<ShardView> views;
+      for (std::size_t p = 0; p < shards.size(); ++p) {
+        views.push_back({.shard = &shards[p],
+                         .values = values[p][0],
+                         .gradient = {},
+                         .first_moment = values[p][1],
+                         .second_moment = values[p][2]});
+      }
+      saver.save({.step = 3, .shards = views}, nullptr, from.header().digest);
+    };
+    std::swap(values[0][0].front(), values[0][0].back());
+    EXPECT_THROW(save(), EnvironmentError);
+    EXPECT_TRUE(fs::is_empty(folder));
+    std::swap(values[0][0].front(), values[0][0].back());
+    save();
+    EXPECT_NO_THROW(read_all(checkpoints_in(folder).at(0).path));
+  }
+}
 
 TEST_F(ShardedCheckpoint, IsRead) {
   EXPECT_NO_THROW(read_all(path_));
