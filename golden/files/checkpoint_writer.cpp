@@ -15,18 +15,6 @@ namespace {
 
 constexpr std::size_t kWriteFloats = std::size_t{1} << 18;
 
-std::span<const float> part_of(const ShardView& view, StatePart part) {
-  switch (part) {
-    case StatePart::parameters:
-      return view.values;
-    case StatePart::first_moments:
-      return view.first_moment;
-    case StatePart::second_moments:
-      return view.second_moment;
-  }
-  return {};
-}
-
 /// Collects values that follow each other in a file.
 class Collected {
  public:
@@ -141,12 +129,15 @@ CheckpointPiece write_piece(const std::string& path, const CheckpointHeader& hea
   nlohmann::ordered_json places = nlohmann::ordered_json::array();
   CheckpointPiece piece;
   std::size_t offset = 0;
-  for (const ShardView& view : shards) {
-    const Shard& shard = *view.shard;
-    if (!view.counted || shard.size() == 0) continue;
-    places.push_back({shard.spec.name, shard.rows.begin, shard.rows.end, shard.columns.begin,
-                      shard.columns.end, shard.flat.begin, shard.flat.end});
-    for (const StatePart part : header.parts()) {
+  // Part by part, as a trainer reads them: the disk goes from the first byte to the last.
+  for (const StatePart part : header.parts()) {
+    for (const ShardView& view : shards) {
+      const Shard& shard = *view.shard;
+      if (!view.counted || shard.size() == 0) continue;
+      if (part == StatePart::parameters) {
+        places.push_back({shard.spec.name, shard.rows.begin, shard.rows.end, shard.columns.begin,
+                          shard.columns.end, shard.flat.begin, shard.flat.end});
+      }
       values.push_back(part_of(view, part));
       const std::size_t end = offset + values.back().size_bytes();
       index.tensors.push_back({std::string(prefix_of(part)) + shard.spec.name,
