@@ -1,6 +1,7 @@
 #include "oracle/row_errors.h"
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 #include <utility>
 
@@ -35,24 +36,33 @@ RowErrors RowErrors::times(const Matrix& weight, Unknown first) const {
 
 RowErrors RowErrors::combined(const Row& a, const RowErrors& x, const Row& b, const RowErrors& y,
                               Unknown first) {
-  RowErrors result = x;
-  result.settle();
-  result.generators_.array().rowwise() *= a.array();
-  RowErrors other = y;
-  other.settle();
-  other.generators_.array().rowwise() *= b.array();
-
+  RowErrors result(a.size());
   std::unordered_map<Unknown, Index> row_of;
-  for (const Unknown name : result.names_) row_of.emplace(name, row_of.size());
-  const Index before = result.generators_.rows();
-  for (const Unknown name : other.names_) {
-    if (row_of.emplace(name, row_of.size()).second) result.names_.push_back(name);
+  const auto row_for = [&](Unknown name) {
+    const auto [found, is_new] = row_of.emplace(name, static_cast<Index>(row_of.size()));
+    if (is_new) result.names_.push_back(name);
+    return found->second;
+  };
+  // A row for each unknown of either, the settled ones and the newest.
+  std::array<std::vector<Index>, 2> rows;
+  const std::array<const RowErrors*, 2> both = {&x, &y};
+  for (std::size_t i = 0; i < both.size(); ++i) {
+    for (const Unknown name : both[i]->names_) rows[i].push_back(row_for(name));
+    for (Index j = 0; j < a.size(); ++j) {
+      if (both[i]->own_(j) != 0) rows[i].push_back(row_for(both[i]->newest_ + j));
+    }
   }
-  result.generators_.conservativeResize(static_cast<Index>(row_of.size()), Eigen::NoChange);
-  result.generators_.bottomRows(result.generators_.rows() - before).setZero();
-  for (std::size_t k = 0; k < other.names_.size(); ++k) {
-    result.generators_.row(row_of.at(other.names_[k])) +=
-        other.generators_.row(static_cast<Index>(k));
+  Matrix& generators = result.generators_;
+  generators = Matrix::Zero(static_cast<Index>(row_of.size()), a.size());
+  for (std::size_t i = 0; i < both.size(); ++i) {
+    const Row& factors = i == 0 ? a : b;
+    auto row = rows[i].begin();
+    for (Index k = 0; k < both[i]->generators_.rows(); ++k) {
+      generators.row(*row++) += both[i]->generators_.row(k).cwiseProduct(factors);
+    }
+    for (Index j = 0; j < a.size(); ++j) {
+      if (both[i]->own_(j) != 0) generators(*row++, j) += both[i]->own_(j) * factors(j);
+    }
   }
   // Two products and a sum for each unknown: 3 roundings of what is at most |a| |x| + |b| |y|.
   result.newest_ = first;

@@ -50,94 +50,97 @@ std::size_t depth_over(std::size_t leaves, SumOrder order) {
 ///
 /// With terms of both signs the |s| stay far below sum |a b|, which is why this beats
 /// gamma_n |A| |B|. The nodes follow the canonical order, with the oracle's values.
+///
+/// Row by row of the product, so that all of a row's sums stay in the cache.
 class RunningSum {
  public:
   RunningSum(const Rounded& a, const Rounded& b, const Sum& sum)
       : a_(a),
         b_(b),
         fused_(sum.fused),
-        leaves_(leaves_of(static_cast<std::size_t>(a.value.cols()), sum)) {
+        leaves_(leaves_of(static_cast<std::size_t>(a.value.cols()), sum)),
+        sums_(static_cast<Index>(tree_depth(leaves_.size())) + 1, b.value.cols()),
+        roundings_(sums_.rows(), sums_.cols()) {
     // Where a factor is certainly 0, adding the term is exact.
     live_ = (b.value.array() != 0 || b.bound.array() != 0).cast<double>();
   }
 
-  struct Node {
-    Matrix sum;
-    Matrix roundings;           // sum of |s| over the additions so far
-    std::vector<bool> touched;  // row i: some term was not certainly 0
-  };
-
   const std::vector<Range>& leaves() const { return leaves_; }
 
-  Node tree(std::size_t first, std::size_t count) const {
-    if (count == 1) return leaf(first);
-    std::size_t half = 1;
-    while (half * 2 < count) half *= 2;
-    Node left = tree(first, half);
-    const Node right = tree(first + half, count - half);
-    left.sum += right.sum;
-    left.roundings += right.roundings;
-    for (std::size_t i = 0; i < left.touched.size(); ++i) {
-      const auto row = static_cast<Index>(i);
-      if (left.touched[i] && right.touched[i]) {
-        left.roundings.row(row) += left.sum.row(row).cwiseAbs();
-      }
-      left.touched[i] = left.touched[i] || right.touched[i];
+  /// The sums of |s|, if the leaves' sums are combined by the canonical tree.
+  Matrix canonical_tree() {
+    Matrix roundings = Matrix::Zero(a_.value.rows(), b_.value.cols());
+    for (Index i = 0; i < roundings.rows(); ++i) {
+      if (leaves_.empty()) break;
+      tree(i, 0, leaves_.size(), 0);
+      roundings.row(i) = roundings_.row(0);
     }
-    return left;
+    return roundings;
   }
 
-  /// The roundings if the leaves' sums are combined in an unknown order: above each leaf are at
-  /// most (leaves - 1) additions, and each holds at most the sum of the |leaves| below it.
-  Matrix any_tree() const {
+  /// The same if they are combined in an unknown order: above each leaf are at most (leaves - 1)
+  /// additions, and each holds at most the sum of the |leaves| below it.
+  Matrix any_tree() {
     Matrix roundings = Matrix::Zero(a_.value.rows(), b_.value.cols());
-    Matrix magnitudes = roundings;
-    Eigen::VectorXd touched = Eigen::VectorXd::Zero(a_.value.rows());
-    for (std::size_t j = 0; j < leaves_.size(); ++j) {
-      const Node node = leaf(j);
-      roundings += node.roundings;
-      magnitudes += node.sum.cwiseAbs();
-      for (std::size_t i = 0; i < node.touched.size(); ++i) {
-        if (node.touched[i]) touched(static_cast<Index>(i)) += 1;
+    Eigen::RowVectorXd magnitudes(b_.value.cols());
+    for (Index i = 0; i < roundings.rows(); ++i) {
+      magnitudes.setZero();
+      double touched = 0;
+      for (std::size_t j = 0; j < leaves_.size(); ++j) {
+        touched += leaf(i, j, 0) ? 1 : 0;
+        roundings.row(i) += roundings_.row(0);
+        magnitudes += sums_.row(0).cwiseAbs();
       }
+      roundings.row(i) += magnitudes * std::max(touched - 1, 0.0);
     }
-    const Eigen::VectorXd additions = (touched.array() - 1).cwiseMax(0);
-    return roundings + (magnitudes.array().colwise() * additions.array()).matrix();
+    return roundings;
   }
 
  private:
-  Node leaf(std::size_t number) const {
-    const Index rows = a_.value.rows();
-    const Index columns = b_.value.cols();
-    Node node{Matrix::Zero(rows, columns), Matrix::Zero(rows, columns),
-              std::vector<bool>(static_cast<std::size_t>(rows), false)};
+  /// Of `count` leaves of row i: the sum and its sum of |s|, in row `level` of sums_ and
+  /// roundings_. Uses the rows behind it. Returns whether some term was not certainly 0.
+  bool tree(Index i, std::size_t first, std::size_t count, Index level) {
+    if (count == 1) return leaf(i, first, level);
+    std::size_t half = 1;
+    while (half * 2 < count) half *= 2;
+    const bool left = tree(i, first, half, level);
+    const bool right = tree(i, first + half, count - half, level + 1);
+    sums_.row(level) += sums_.row(level + 1);
+    roundings_.row(level) += roundings_.row(level + 1);
+    if (left && right) roundings_.row(level) += sums_.row(level).cwiseAbs();
+    return left || right;
+  }
+
+  bool leaf(Index i, std::size_t number, Index level) {
+    sums_.row(level).setZero();
+    roundings_.row(level).setZero();
+    double* const sums = sums_.row(level).data();
+    double* const roundings = roundings_.row(level).data();
+    const Index columns = sums_.cols();
     const auto [begin, end] = leaves_[number];
-    for (Index i = 0; i < rows; ++i) {
-      double* const sums = node.sum.row(i).data();
-      double* const roundings = node.roundings.row(i).data();
-      bool touched = false;
-      for (auto k = static_cast<Index>(begin); k < static_cast<Index>(end); ++k) {
-        if (a_.value(i, k) == 0 && a_.bound(i, k) == 0) continue;
-        // +0 and the first term, added as it is, make that term; a product is rounded even there.
-        const double weight = fused_ || touched ? 1 : 0;
-        touched = true;
-        const double factor = a_.value(i, k);
-        const double* const others = b_.value.row(k).data();
-        const double* const live = live_.row(k).data();
-        for (Index j = 0; j < columns; ++j) {
-          sums[j] += factor * others[j];
-          roundings[j] += weight * live[j] * std::abs(sums[j]);
-        }
+    bool touched = false;
+    for (auto k = static_cast<Index>(begin); k < static_cast<Index>(end); ++k) {
+      const double factor = a_.value(i, k);
+      if (factor == 0 && a_.bound(i, k) == 0) continue;
+      // +0 and the first term, added as it is, make that term; a product is rounded even there.
+      const double weight = fused_ || touched ? 1 : 0;
+      touched = true;
+      const double* const others = b_.value.row(k).data();
+      const double* const live = live_.row(k).data();
+      for (Index j = 0; j < columns; ++j) {
+        sums[j] += factor * others[j];
+        roundings[j] += weight * live[j] * std::abs(sums[j]);
       }
-      node.touched[static_cast<std::size_t>(i)] = touched;
     }
-    return node;
+    return touched;
   }
 
   const Rounded& a_;
   const Rounded& b_;
   bool fused_;
   std::vector<Range> leaves_;
+  Matrix sums_;       // (levels of the tree, columns)
+  Matrix roundings_;  // the same
   Matrix live_;
 };
 
@@ -239,11 +242,10 @@ Matrix own_bound(const Rounded& a, const Rounded& b, const Matrix& inherited, co
   if (rules.order == SumOrder::any) {
     roundings = static_cast<double>(depth) * sizes;
   } else {
-    const RunningSum running(a, b, sum);
+    RunningSum running(a, b, sum);
     const std::vector<Range>& leaves = running.leaves();
     depth = longest(leaves) + depth_over(leaves.size(), rules.order);
-    roundings = rules.order == SumOrder::canonical ? running.tree(0, leaves.size()).roundings
-                                                   : running.any_tree();
+    roundings = rules.order == SumOrder::canonical ? running.canonical_tree() : running.any_tree();
   }
   // The roundings happen at partial sums of the rounded factors: each of the at most `depth`
   // partial sums that a term enters is larger by at most the term's inherited error.
