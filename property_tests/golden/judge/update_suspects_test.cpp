@@ -152,6 +152,27 @@ TEST(UpdateSuspects, RightUpdatesNameNothing) {
   EXPECT_EQ(named(updated(first)), "verified") << "moments before the first update are zeros";
 }
 
+TEST(UpdateSuspects, UpdatesOfSgdHaveNoMoments) {
+  RecordedStep step = updated(of_sgd());
+  const std::vector<std::string> parameters = parameter_names(step.model);
+  StepVerdict verdict = judge_recorded_step(step);
+  EXPECT_EQ(std::ranges::count(verdict.lines, "SGD: parameter", &VerdictLine::kind),
+            std::ssize(parameters));
+  EXPECT_EQ(verdict.not_recorded, std::vector<std::string>{});
+  step.tensors.erase("param_after/ln_f.bias");
+  verdict = judge_recorded_step(step);
+  EXPECT_EQ(verdict.missing, std::vector<std::string>{"param_after/ln_f.bias"});
+  EXPECT_FALSE(verdict.different());
+}
+
+TEST(UpdateSuspects, MomentsBeforeALaterUpdateAreNoZeros) {
+  RecordedStep step = small_step();
+  erase_group(step, "state/");
+  const StepVerdict verdict = judge_recorded_step(updated(step));
+  EXPECT_EQ(std::ranges::count(verdict.missing, "state/exp_avg/wte.weight"), 1);
+  EXPECT_TRUE(verdict.unverified());
+}
+
 struct Planted {
   Plant plant;
   std::string name;  ///< of what it is to be called
