@@ -65,6 +65,57 @@ TEST(Diagnosis, OperationsComputedOtherwise) {
   }
 }
 
+TEST(Diagnosis, SaysWhichSizeSumsWentWrongOver) {
+  const std::vector<Planted> all = {
+      {{.output_bias = 0.5}, "the bias is shared out over ranks = 2"},
+      {{.output_bias = 2}, "added on every rank before the sum over ranks = 2"},
+      {{.output_product = 0.5}, "partial sums are averaged over ranks = 2"},
+      {{.output_rounded = 2}, "partial sums over ranks = 2"},
+      {{.output_part = {1, 2}}, "partial sums are not added up over ranks = 2"},
+      {{.input_product = 0.5}, "divided once more by ranks = 2"},
+      {{.input_part = {0, 2}}, "partial input gradients are not added up over ranks = 2"},
+  };
+  for (const Planted& planted : all) {
+    const RecordedStep step = complete_step(planted.deviation);
+    const Diagnosis diagnosis = diagnose(step, judge_recorded_step(step).first.value());
+    ASSERT_FALSE(diagnosis.fitting.empty()) << planted.id;
+    const std::string& why = diagnosis.fitting[0].mistake.why;
+    EXPECT_TRUE(why.starts_with(planted.id)) << why;
+  }
+}
+
+TEST(Diagnosis, AddendsBetweenBlocksOfWhichNothingElseIsRecorded) {
+  RecordedStep step = complete_step();
+  for (const std::string& name : boundary_names(step.model)) {
+    step.tensors[name] = recorded::rounded(StepValues(step).at(name));
+  }
+  for (const std::string& name : recorded::activations(step)) {
+    if (!name.ends_with("output/lm_head")) step.tensors.erase(name);
+  }
+  EXPECT_TRUE(judge_recorded_step(step).missing.empty());
+  const auto named = [&](double branch, double stream) {
+    RecordedStep wrong = step;
+    std::vector<float>& out = wrong.tensors["output/h.0.residual_2"].values;
+    const std::vector<float>& in = wrong.tensors["output/h.0.residual_1"].values;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const auto before = static_cast<double>(in[i]);
+      out[i] =
+          static_cast<float>(branch * (static_cast<double>(out[i]) - before) + stream * before);
+    }
+    const StepVerdict verdict = judge_recorded_step(wrong);
+    const Diagnosis diagnosis = diagnose(wrong, verdict.first.value());
+    if (diagnosis.fitting.empty()) return diagnosis.text;
+    const Mistake& mistake = diagnosis.fitting[0].mistake;
+    return diagnosis.tensor + ": " + mistake.id + ": " + mistake.what;
+  };
+  EXPECT_EQ(named(1, 0),
+            "output/h.0.residual_2: addend-missing: the sum without the residual stream");
+  EXPECT_EQ(named(0, 1), "output/h.0.residual_2: addend-missing: the residual stream alone");
+  EXPECT_EQ(named(1, 2),
+            "output/h.0.residual_2: addend-counted-again: the sum with the residual "
+            "stream counted 2.000000 times");
+}
+
 /// A mistake in one gradient, made from what the terms of the right one are.
 std::string name_of_gradient(const std::string& parameter,
                              const std::function<std::vector<double>(StepValues&)>& plant,
