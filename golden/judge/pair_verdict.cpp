@@ -50,7 +50,9 @@ class Comparison {
 
  private:
   void say(const std::string& what) {
-    pair_.unlike.push_back(fmt::format("step {}: {}", first_.number, what));
+    const std::string text = fmt::format("step {}: {}", first_.number, what);
+    const auto known = std::ranges::find(pair_.unlike, text);
+    if (known == pair_.unlike.end()) pair_.unlike.push_back(text);
   }
   template <typename Visit>
   void each(const std::string& group, const Visit& visit) {

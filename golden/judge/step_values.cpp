@@ -283,11 +283,12 @@ GeluForm StepValues::gelu() const {
 std::vector<int> StepValues::targets() const {
   std::vector<int> targets(step_.targets.begin(), step_.targets.end());
   if (deviation_.target == 0) return targets;
+  const std::size_t context = step_.tokens.size() / std::max<std::size_t>(targets.size(), 1);
   for (std::size_t row = 0; row < targets.size(); ++row) {
     const auto position = static_cast<std::ptrdiff_t>(row % step_.positions) + deviation_.target;
     const bool before = deviation_.target < 0;  // by one: the token itself
     if (targets[row] < 0) continue;
-    targets[row] = before ? step_.tokens[row]
+    targets[row] = before ? step_.tokens[(row + 1) * context - 1]
                    : position < static_cast<std::ptrdiff_t>(step_.positions)
                        ? step_.targets[row + static_cast<std::size_t>(deviation_.target)]
                        : -1;

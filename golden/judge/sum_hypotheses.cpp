@@ -207,7 +207,7 @@ Mistake Hypotheses::read(const SumMistakes& mistakes, const std::vector<Term>& t
                          const std::vector<double>& multiples) const {
   const auto is_wrong = [&](std::size_t t) { return multiples[t] != terms[t].right; };
   const auto is_there = [&](std::size_t t) { return multiples[t] != 0; };
-  const auto is_absent = [&](std::size_t t) { return multiples[t] == 0; };
+  const auto is_absent = [&](std::size_t t) { return multiples[t] == 0 && terms[t].right != 0; };
   const auto count = [&](const auto& which) {
     std::size_t number = 0;
     for (std::size_t t = 0; t < terms.size(); ++t) number += which(t);
@@ -222,7 +222,7 @@ Mistake Hypotheses::read(const SumMistakes& mistakes, const std::vector<Term>& t
   const std::size_t wrong = count(is_wrong);
   const std::size_t absent = count(is_absent);
   if (wrong == 0) return {};
-  if (wrong == terms.size() && !std::isnan(of_wrong)) {
+  if (terms.size() > 1 && wrong == terms.size() && !std::isnan(of_wrong)) {
     return said(mistakes.again, kEverything + fmt::format(" counted {} times", times(of_wrong)));
   }
   if (of_wrong == 0 && 2 * absent < terms.size()) {

@@ -270,9 +270,10 @@ void try_values_after(const Update& update, const std::vector<OtherClip>& clips,
   if (optimizer.weight_decay != 0) {
     terms.push_back({"the decay", update.scaled(update.decay(), -1), update.decays() ? 1.0 : 0.0});
   }
-  hypotheses.try_sum({{"update-factor", "", "the step has another size, and no decay", ""},
-                      {"decay-missing", "", "a part of the update is missing", ""},
-                      {"update-factor", "", "another learning rate", "G04"},
+  const Mistake missing{"update-part-missing", "", "a part of the update is missing", ""};
+  hypotheses.try_sum({missing,
+                      missing,
+                      {"update-factor", "", "another learning rate, or other decay", "G04"},
                       {"update-weighted", "", "another learning rate, and other decay", ""}},
                      terms, {}, update.values());
 }

@@ -182,6 +182,101 @@ TEST_F(HypothesesTest, OfEquallyGoodOnesTheSimplerIsFirst) {
   EXPECT_LT(fitting[0].unexplained, 1e-6);
 }
 
+TEST_F(HypothesesTest, ATermThatShouldNotBeThereIsNotMissing) {
+  std::vector<Term> terms = three_terms(right_);
+  terms.erase(terms.begin());
+  terms[1].right = 0;
+  const auto read = [&](double first, double second) {
+    Values actual = terms[0].values;
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      actual[i] = first * actual[i] + second * terms[1].values[i];
+    }
+    const auto fitting = found(noisy(actual, 3), [&](Hypotheses& h) {
+      h.try_sum({{"only"}, {"missing"}, {"again"}, {"weights"}}, terms, {});
+    });
+    return fitting.empty() ? "none" : fitting[0].mistake.id + ": " + fitting[0].mistake.what;
+  };
+  EXPECT_EQ(read(3, 0), "again: the sum with part 1 counted 3.000000 times");
+  EXPECT_EQ(read(1, 1), "again: the sum with part 2 counted 1.000000 times");
+  EXPECT_EQ(read(0, 1), "only: part 2 alone");
+  EXPECT_EQ(read(1, 0), "none") << "as it should be";
+}
+
+TEST_F(HypothesesTest, TheOneTermBesideWhatIsFixedIsNamed) {
+  const Values term = random_values(right_.size(), 20);
+  Values actual = right_;
+  for (std::size_t i = 0; i < actual.size(); ++i) actual[i] += 3 * term[i];
+  const auto fitting = found(noisy(actual, 3), [&](Hypotheses& h) {
+    h.try_sum({{"only"}, {"missing"}, {"again"}, {"weights"}}, {{"the term", term}}, {}, right_);
+  });
+  ASSERT_EQ(fitting.size(), 1U);
+  EXPECT_EQ(fitting[0].mistake.id, "again");
+  EXPECT_EQ(fitting[0].mistake.what, "the sum with the term counted 3.000000 times");
+}
+
+/// In the first `pieces` of three pieces of the rows other values, in the others the right ones.
+Values in_pieces(Values values, const Values& other, std::size_t pieces) {
+  std::copy_n(other.begin(), pieces * other.size() / 3, values.begin());
+  return values;
+}
+
+TEST_F(HypothesesTest, ValuesInSomeOfThePieces) {
+  const Values other = random_values(right_.size(), 21);
+  const auto read = [&](const Values& actual) {
+    const auto fitting = found(noisy(actual, 3), [&](Hypotheses& h) {
+      h.try_values_in_pieces({"other", "other values", "they are old"}, other);
+    });
+    return fitting.empty() ? "none" : fitting[0].mistake.what + ": " + fitting[0].mistake.why;
+  };
+  EXPECT_EQ(read(in_pieces(right_, other, 1)),
+            "other values, in pieces 1 of 3 of its rows: they are old, on some ranks alone");
+  EXPECT_EQ(read(in_pieces(right_, other, 2)),
+            "other values, in pieces 1 2 of 3 of its rows: they are old, on some ranks alone");
+  EXPECT_EQ(read(other), "none") << "all of them are no pieces";
+  EXPECT_EQ(read(in_pieces(right_, random_values(right_.size(), 22), 1)), "none");
+}
+
+TEST_F(HypothesesTest, MultiplesInPiecesAreThoseOfATermBesideWhatIsFixed) {
+  const Values term = random_values(right_.size(), 21);
+  const auto sum = [&](double multiple) {
+    Values values = right_;
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += multiple * term[i];
+    return values;
+  };
+  const auto read = [&](const Values& actual) {
+    const auto fitting = found(noisy(actual, 3), [&](Hypotheses& h) {
+      h.try_multiples_in_pieces({"own", "the term"}, term, right_);
+    });
+    return fitting.empty() ? "none" : fitting[0].mistake.what;
+  };
+  EXPECT_EQ(read(in_pieces(sum(2), sum(0.5), 1)),
+            "0.500000, 2.000000, 2.000000 x the term in 3 pieces of its rows");
+  EXPECT_EQ(read(sum(2)), "none") << "one factor is no factor of pieces";
+}
+
+TEST_F(HypothesesTest, ValuesInSomeElements) {
+  const Values other = random_values(right_.size(), 21);
+  const auto fits = [&](const Values& actual) {
+    return !found(noisy(actual, 3), [&](Hypotheses& h) {
+              h.try_values_by_element({"other"}, other);
+            }).empty();
+  };
+  Values mixed = right_;
+  for (std::size_t i = 0; i < mixed.size(); i += 5) mixed[i] = other[i];
+  EXPECT_TRUE(fits(mixed));
+  for (double& x : mixed) x += 1;
+  EXPECT_FALSE(fits(mixed)) << "far from both";
+}
+
+TEST_F(HypothesesTest, OfWhatShouldBeZeroThereAreNoFactors) {
+  const Values zeros(right_.size(), 0.0);
+  Hypotheses hypotheses({{kRows, kColumns}, right_, zeros, bound_}, kSizes, {2, 3});
+  hypotheses.try_simple();
+  EXPECT_TRUE(hypotheses.fitting().empty());
+  EXPECT_TRUE(describe("grad/x", hypotheses).starts_with("grad/x: none of the "))
+      << describe("grad/x", hypotheses);
+}
+
 TEST_F(HypothesesTest, AreDescribed) {
   const Values twice = times(3, right_);
   Hypotheses hypotheses({{kRows, kColumns}, twice, right_, bound_}, kSizes, {});

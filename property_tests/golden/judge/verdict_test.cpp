@@ -8,9 +8,9 @@
 #include <cmath>
 
 #include "golden/files/recording_header.h"
+#include "golden/judge/bfloat16.h"
 #include "golden/judge/judging.h"
 #include "golden/judge/model_walk.h"
-#include "golden/judge/pair_verdict.h"
 #include "golden/judge/verdict_text.h"
 #include "property_tests/golden/judge/small_recording.h"
 
@@ -183,6 +183,23 @@ TEST(Verdict, UpdatesWithoutAnOptimizerAreNotJudged) {
   EXPECT_NE(verdict.not_recorded[0].find("'optimizer'"), std::string::npos);
 }
 
+TEST(Verdict, UpdatesThatAreRoundedToBfloat16AreNotJudged) {
+  RecordedStep step = small_step();
+  step.arithmetic = RecordedArithmetic::bf16;
+  const std::string why = "updates (of bfloat16, rounded in every operation)";
+  EXPECT_EQ(std::ranges::count(judge_recorded_step(step).not_recorded, why), 0)
+      << "float32 parameters beside operations of bfloat16";
+  for (auto& [name, tensor] : step.tensors) {
+    if (!name.starts_with("param_after/")) continue;
+    for (float& x : tensor.values) {
+      x = static_cast<float>(rounded_to_bfloat16(static_cast<double>(x)));
+    }
+  }
+  const StepVerdict verdict = judge_recorded_step(step);
+  EXPECT_EQ(std::ranges::count(verdict.not_recorded, why), 1);
+  EXPECT_EQ(std::ranges::count(verdict.lines, "AdamW: parameter", &VerdictLine::kind), 0);
+}
+
 TEST(Verdict, OutsideTheBoundsOfBfloat16IsUnverified) {
   // Recorded in float32, all is within what bfloat16 may do but what is far off.
   RecordedStep step = small_step();
@@ -265,43 +282,6 @@ TEST(ReferenceGradients, AreThoseOfTheRowsThatHaveWeight) {
                   whole.at("wte.weight (embedding)")[i] + whole.at("wte.weight (head)")[i], 1e-12);
     }
   }
-}
-
-TEST(PairVerdict, SaysWhichOfTwoIsOff) {
-  const RecordedStep right = small_step();
-  PairVerdict both;
-  judge_pair(right, right, true, both);
-  EXPECT_EQ(outcome_of(both), Outcome::verified);
-  EXPECT_TRUE(both.unlike.empty());
-
-  RecordedStep wrong = right;
-  for (float& g : wrong.tensors.at("grad/ln_f.bias").values) g *= 2;
-  PairVerdict pair;
-  judge_pair(right, wrong, true, pair);
-  EXPECT_EQ(outcome_of(pair), Outcome::different);
-  EXPECT_NE(pair_text(pair, false).find("off: the second"), std::string::npos);
-  EXPECT_NE(pair_text(pair, false).find("apart by 1 of the root mean square: step 0, grad/ln_f"),
-            std::string::npos);
-}
-
-TEST(PairVerdict, OtherBatchesOrParametersAreNoComparison) {
-  const RecordedStep right = small_step();
-  RecordedStep other = right;
-  other.tokens[3] = (other.tokens[3] + 1) % 11;
-  PairVerdict batches;
-  judge_pair(right, other, true, batches);
-  EXPECT_EQ(batches.unlike, std::vector<std::string>{"step 0: batch.tokens are not the same"});
-  EXPECT_EQ(outcome_of(batches), Outcome::different);
-
-  other = right;
-  other.tensors.at("param/wpe.weight").values[9] = 5;
-  PairVerdict begin;
-  judge_pair(right, other, true, begin);
-  ASSERT_EQ(begin.unlike.size(), 1U);
-  EXPECT_EQ(begin.unlike[0].find("step 0: param/wpe.weight[1, 1] is "), 0U);
-  PairVerdict later;  // where roundings may have made a difference
-  judge_pair(right, other, false, later);
-  EXPECT_TRUE(later.unlike.empty());
 }
 
 }  // namespace
