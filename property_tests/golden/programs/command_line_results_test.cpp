@@ -12,8 +12,8 @@ namespace {
 class CommandLineResults : public CommandLineFixture {};
 
 TEST_F(CommandLineResults, HelpAndVersionAreNoErrors) {
-  for (const char* program :
-       {MESHPARITY_TRAIN_PROGRAM, MESHPARITY_DIFF_PROGRAM, MESHPARITY_GOLDEN_PROGRAM}) {
+  for (const char* program : {MESHPARITY_TRAIN_PROGRAM, MESHPARITY_CHECKPOINT_PROGRAM,
+                              MESHPARITY_DIFF_PROGRAM, MESHPARITY_GOLDEN_PROGRAM}) {
     const ChildResult help = run(program, {"--help"});
     EXPECT_EQ(help.status, 0);
     EXPECT_TRUE(says(help.output, "Exit status:"));
