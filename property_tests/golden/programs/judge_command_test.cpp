@@ -141,6 +141,45 @@ TEST_F(JudgeCommand, ShowsNoControlCharactersOfForeignNames) {
   EXPECT_FALSE(says(result.errors, "\x1b"));
 }
 
+/// What meshparity-train records is judged like anybody's recording.
+class JudgedTraining : public CommandLineFixture {
+ protected:
+  ChildResult judged(const Words& more) const {
+    const std::string folder = file("recorded");
+    fs::remove_all(folder);
+    Words words = {"--quiet", "--stop-after", "2", "--record-tensors", folder};
+    words.insert(words.end(), more.begin(), more.end());
+    const ChildResult trained = train(words);
+    EXPECT_EQ(trained.status, 0) << trained.errors;
+    return run(MESHPARITY_JUDGE_PROGRAM, {folder});
+  }
+};
+
+TEST_F(JudgedTraining, IsVerified) {
+  for (const Words& more : std::vector<Words>{{},
+                                              {"--record-boundaries", "--layers", "2"},
+                                              {"--record-boundaries", "--mesh", "tp=2,pp=2"},
+                                              {"--optimizer", "adamw", "--clip", "0.1"}}) {
+    const ChildResult result = judged(with_recipe(more));
+    EXPECT_EQ(result.status, 0) << (more.empty() ? "" : more.front()) << "\n" << result.output;
+    EXPECT_TRUE(result.output.ends_with("verdict: verified\n")) << result.output;
+    const bool with_boundaries = !more.empty() && more.front() == "--record-boundaries";
+    EXPECT_EQ(says(result.output, "not recorded: operations"), !with_boundaries);
+    EXPECT_EQ(says(result.output, "ReLU"), with_boundaries) << result.output;
+    EXPECT_EQ(says(result.output, "clip factor"), more.size() > 3) << result.output;
+  }
+}
+
+TEST_F(JudgedTraining, WithDropoutIsNotKnownEnough) {
+  const ChildResult result =
+      judged({"--model", "gpt2", "--data", file("names.txt"), "--positions", "8", "--layers", "1",
+              "--heads", "2", "--channels", "4", "--dropout", "0.25", "--record-boundaries"});
+  EXPECT_EQ(result.status, 4) << result.output;
+  EXPECT_TRUE(says(result.output, "dropout 0.25: what it dropped is not recorded"))
+      << result.output;
+  EXPECT_TRUE(result.output.ends_with("verdict: unverified\n")) << result.output;
+}
+
 TEST_F(JudgeCommand, HasAHelp) {
   const ChildResult result = judge({"--help"});
   EXPECT_EQ(result.status, 0);
