@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "golden/files/checkpoint.h"
 #include "golden/files/safetensors.h"
@@ -167,6 +170,109 @@ TEST_F(CheckpointCommand, AFolderMayHoldOthersAndAFileIsReplaced) {
   EXPECT_TRUE(says(again.errors, "renaming to '" + many_ + "' failed: Directory not empty"))
       << again.errors;
   EXPECT_TRUE(contents() == before);
+}
+
+/// A folder in which one file was written anew.
+class ChangedCheckpoint : public CheckpointCommand {
+ protected:
+  using Json = nlohmann::ordered_json;
+
+  void SetUp() override {
+    CheckpointCommand::SetUp();
+    train_both(with_recipe({"--stop-after", "2"}));
+  }
+
+  std::string index() const { return many_ + "/index.json"; }
+  Json read_index() const { return Json::parse(read_file(index(), "f")); }
+
+  void expect_unusable(const std::string& path, const std::string& complaint) {
+    bad({"merge", path, file("to")}, {path + "' cannot be used: ", complaint});
+  }
+
+  /// The first rank's piece, written anew with its right size in the index.
+  void changed_piece(const std::function<void(TensorFile& file, Json& piece)>& change,
+                     const std::string& complaint) {
+    const std::string path = many_ + "/rank-0.safetensors";
+    const std::string before = read_file(path, "f");
+    TensorFile tensors = load_safetensors(path);
+    Json piece = Json::parse(tensors.metadata.at("meshparity"));
+    tensors.metadata.clear();
+    change(tensors, piece);
+    if (!piece.is_null()) tensors.metadata["meshparity"] = piece.dump();
+    save_safetensors(path, tensors);
+    Json json = read_index();
+    json["pieces"][0]["bytes"] = fs::file_size(path);
+    write_file(index(), json.dump());
+    expect_unusable(many_, complaint);
+    write_file(path, before);
+  }
+  void changed_index(const std::function<void(Json& json)>& change, const std::string& complaint) {
+    const std::string before = read_file(index(), "f");
+    Json json = read_index();
+    change(json);
+    write_file(index(), json.dump());
+    expect_unusable(many_, complaint);
+    write_file(index(), before);
+  }
+};
+
+TEST_F(ChangedCheckpoint, PiecesMustSayWhereTheirTensorsBelong) {
+  const std::string piece = "piece 'rank-0.safetensors' ";
+  changed_piece([](TensorFile&, Json& json) { json = nullptr; },
+                piece + "has no metadata 'meshparity'");
+  changed_piece([](TensorFile&, Json& json) { json["rank"] = 2; }, piece + "is that of rank 2");
+  changed_piece([](TensorFile&, Json& json) { json["shards"].erase(0); },
+                piece + "does not say where its tensors belong");
+  changed_piece([](TensorFile&, Json& json) { json["shards"] = 7; },
+                piece + "does not say where its tensors belong");
+  changed_piece([](TensorFile&, Json& json) { json["shards"][0][0] = "none"; },
+                "its recipe has no parameter 'none'");
+  changed_piece([](TensorFile&, Json& json) { json["shards"][0][2] = 1000; },
+                "a shard of 'embedding.weight' lies beyond it");
+  changed_piece([](TensorFile&, Json& json) { json["shards"][0][1] = -1; },
+                "the place of a shard is damaged");
+  changed_piece(
+      [](TensorFile& tensors, Json&) { std::swap(tensors.tensors[0], tensors.tensors[1]); },
+      piece + "has tensor 'hidden.0.weight' where 'embedding.weight' should be");
+}
+
+TEST_F(ChangedCheckpoint, EveryElementMustBeThere) {
+  changed_piece(
+      [](TensorFile& tensors, Json& json) {
+        auto& values = std::get<std::vector<float>>(tensors.tensors[0].values);
+        values.pop_back();
+        tensors.tensors[0].shape = {values.size()};
+        auto& end = json["shards"][0][6];
+        end = end.get<std::size_t>() - 1;
+      },
+      "it holds 51 of the 52 elements of 'embedding.weight'");
+}
+
+TEST_F(ChangedCheckpoint, TheIndexMustFitItsPieces) {
+  changed_index([](Json& json) { json["pieces"] = 3; }, "'pieces' is no list");
+  changed_index([](Json& json) { json.erase("pieces"); }, "'pieces' not found");
+  changed_index([](Json& json) { json["pieces"][1]["digest"] = "0000000000000007"; },
+                "the digests of its pieces are not those of its state");
+  changed_index([](Json& json) { json["pieces"][1]["digest"] = 7; }, "'digest' is not a string");
+  changed_index([](Json& json) { json["checkpoint"] = 2; },
+                "checkpoint version 2 is not the known 1");
+  changed_index([](Json& json) { json["contract"] = 99; },
+                "it was made by version 99 of the contract");
+  changed_index([](Json& json) { json.erase("recipe"); }, "'recipe' is missing");
+  changed_index([](Json& json) { json["recipe"]["seed"] = 5; },
+                "its header is damaged: 'check' does not fit the rest");
+  write_file(index(), "{\"checkpoint\":");
+  expect_unusable(many_, "it is not JSON");
+}
+
+TEST_F(ChangedCheckpoint, AFileOfAllTensorsHasThoseOfItsRecipe) {
+  TensorFile tensors = load_safetensors(one_);
+  tensors.tensors.pop_back();
+  save_safetensors(one_, tensors);
+  expect_unusable(one_, "it has 4 tensors, its recipe makes 5");
+  tensors.metadata.clear();
+  save_safetensors(one_, tensors);
+  expect_unusable(one_, "it has no metadata 'meshparity'");
 }
 
 using DiffOfCheckpoints = CheckpointCommand;
