@@ -261,6 +261,11 @@ TEST_F(ChangedCheckpoint, TheIndexMustFitItsPieces) {
   changed_index([](Json& json) { json.erase("recipe"); }, "'recipe' is missing");
   changed_index([](Json& json) { json["recipe"]["seed"] = 5; },
                 "its header is damaged: 'check' does not fit the rest");
+  changed_index(
+      [](Json& json) {
+        for (int i = 0; i < 1000; ++i) json["more " + std::to_string(i)] = i;
+      },
+      "an object has more than 1000 members");
   write_file(index(), "{\"checkpoint\":");
   expect_unusable(many_, "it is not JSON");
 }
