@@ -192,13 +192,13 @@ TEST(Judged, NormsOfRowsThatMayBeAnythingAreBounded) {
   const TwoRows two;
   Judged judged(two.batch, {binary32(), SumOrder::canonical});
   const Judged::Rows x = doubtful_rows(kWidth, kDoubt, 1000);
-  const auto [n, inverse] = judged.normalize(x);
+  const auto normalized = judged.normalize(x);
   const auto hold = [&](const Matrix& actual, double& worst, double& worst_inverse) {
     const Matrix d = actual.colwise() - actual.rowwise().mean();
     const Matrix scales =
         (d.rowwise().squaredNorm().array() / double{kWidth} + double{1e-5F}).sqrt().inverse();
-    worst = std::max(worst, ratio(n, d.array().colwise() * scales.col(0).array()));
-    worst_inverse = std::max(worst_inverse, ratio(inverse, scales));
+    worst = std::max(worst, ratio(normalized.first, d.array().colwise() * scales.col(0).array()));
+    worst_inverse = std::max(worst_inverse, ratio(normalized.second, scales));
   };
   double worst = 0;
   double worst_inverse = 0;

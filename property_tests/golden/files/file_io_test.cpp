@@ -161,6 +161,19 @@ TEST_F(FileIo, WhatCannotBeReadIsRefused) {
   }
 }
 
+/// The system shows its files as longer than they are.
+TEST_F(FileIo, AFileThatBecameShorterIsNotReadAsAWholeOne) {
+  const std::string path = "/sys/devices/system/cpu/online";
+  std::error_code error;
+  if (fs::file_size(path, error) != 4096 || error) GTEST_SKIP() << "there is no such file here";
+  try {
+    read_file(path, "file");
+    FAIL() << "read";
+  } catch (const EnvironmentError& e) {
+    EXPECT_EQ(std::string(e.what()), "file '" + path + "' became shorter while it was read");
+  }
+}
+
 TEST_F(FileIo, APipeIsReadToItsEnd) {
   ASSERT_EQ(::mkfifo(file("pipe").c_str(), 0600), 0);
   const std::string text(300000, 'p');
