@@ -52,7 +52,8 @@ TEST(ChildProcess, IsEndedAtItsDeadline) {
   EXPECT_TRUE(slow.timed_out);
   EXPECT_EQ(slow.status, 128 + 15);
   EXPECT_EQ(slow.output, "begun\n");
-  const ChildResult finishing = shell("trap 'kill $!; echo bye; exit 4' TERM; sleep 60 & wait", 100ms);
+  const ChildResult finishing =
+      shell("trap 'kill $!; echo bye; exit 4' TERM; sleep 60 & wait", 100ms);
   EXPECT_TRUE(finishing.timed_out);
   EXPECT_EQ(finishing.status, 4);
   EXPECT_EQ(finishing.output, "bye\n");
