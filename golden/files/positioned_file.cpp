@@ -36,7 +36,10 @@ void flush_descriptor(int descriptor, const std::string& path) {
 }  // namespace
 
 ReadableFile::ReadableFile(const std::string& path, const std::string& kind)
-    : path_(path), kind_(kind), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    : path_(path),
+      kind_(kind),
+      // Regular files know no O_NONBLOCK; opening a pipe waits for a writer without it.
+      descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   const std::string what = fmt::format("{} '{}' cannot be read", kind, path);
   const std::string hint = fmt::format("give a readable {}", kind);
   if (descriptor_ < 0) refuse_file(what, errno, hint);

@@ -129,21 +129,20 @@ void prepare_folder(const std::string& folder, bool goes_on) {
   const std::string hint = "name a folder that you may write to";
   try {
     if (fs::exists(folder) && !fs::is_directory(folder)) {
-      throw UsageError(fmt::format("--checkpoints '{}' is not a folder", folder), hint);
+      throw UsageError(fmt::format("'{}' is not a folder", folder), hint);
     }
     fs::create_directory(folder);
     const std::vector<StoredCheckpoint> old = checkpoints_in(folder);
     if (!goes_on && !old.empty()) {
-      throw UsageError(
-          fmt::format("--checkpoints '{}' already holds step {}", folder, old.back().step),
-          "--resume to go on from there, or name another folder");
+      throw UsageError(fmt::format("folder '{}' already holds step {}", folder, old.back().step),
+                       "--resume to go on from there, or name another folder");
     }
     for (const std::string& name : read_folder(folder)) {
       if (is_partial_name(name)) fs::remove_all(fs::path(folder) / name);
     }
   } catch (const fs::filesystem_error& e) {
-    throw UsageError(
-        fmt::format("--checkpoints '{}' cannot be used: {}", folder, e.code().message()), hint);
+    throw UsageError(fmt::format("folder '{}' cannot be used: {}", folder, e.code().message()),
+                     hint);
   }
 }
 

@@ -139,6 +139,9 @@ void TensorRecorder::record(const StepTensors& tensors) {
   for (std::size_t b = 1; b < values.size(); ++b) {
     const std::string name = boundary_name(b, values.size());
     const std::size_t width = values[b].size() / rows;
+    if (b == 1 && recipe_.model == ModelKind::mlp) {  // what the first layer gets, under both names
+      file.tensors.push_back({"output/embedding", {rows, width}, values[b]});
+    }
     file.tensors.push_back({name, {rows, width}, values[b]});
     file.tensors.push_back({"grad_" + name, {rows, width}, gradients.at(b)});
   }

@@ -200,6 +200,13 @@ TEST(Gpt2Recipe, RefusesCoordinatesOfDropoutBeyond32Bits) {
   expect_refused(recipe, "steps is 4294967296");
   recipe.dropout = 0;
   EXPECT_NO_THROW(validate(recipe, kVocabulary));
+  recipe = gpt2_recipe();
+  recipe.dropout = 0.1;
+  recipe.heads = recipe.channels = std::size_t{1} << 13;
+  recipe.positions = std::size_t{1} << 21;
+  recipe.batch = recipe.batch_grain = 1;
+  expect_refused(recipe,
+                 "dropout with 8192 channels and 17179869184 keys of a row: the limit is 2^34");
 }
 
 TEST(Recipe, RefusesNumbersOutOfTheirRange) {

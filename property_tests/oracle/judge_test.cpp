@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <string>
 
 #include "oracle/compare.h"
@@ -188,6 +189,21 @@ TEST(Judgement, KeepsTheWorstOfEachAndTheFirstDifference) {
   EXPECT_EQ(all.worst()->first, "c");
   EXPECT_EQ(all.bluntest()->first, "a");
   EXPECT_EQ(all.first_difference, "first");
+}
+
+TEST(BoundedUpdate, TensorsOfOtherSizesAreRefused) {
+  const std::vector<float> four(4, 1), three(3, 1);
+  UpdateUnderTest update;
+  update.values = four;
+  update.gradient = three;
+  EXPECT_THROW(bounded_update(update), std::invalid_argument);
+  update.gradient = four;
+  EXPECT_EQ(bounded_update(update).values.value.size(), 4U);
+  update.optimizer = OptimizerKind::adamw;
+  update.first_moment = update.second_moment = update.new_first_moment = four;
+  EXPECT_THROW(bounded_update(update), std::invalid_argument) << "no second moment";
+  update.new_second_moment = four;
+  EXPECT_EQ(bounded_update(update).second_moment.value.size(), 4U);
 }
 
 }  // namespace

@@ -169,6 +169,50 @@ TEST(Judged, ErrorsThatRowsShareCancel) {
   EXPECT_GE(judged.subtract(x, other).bound.minCoeff(), 2 * kDoubt);
 }
 
+/// Where all errors of all rows would be too many numbers, bounds alone are kept: of the same
+/// size, but nothing cancels any more.
+TEST(Judged, WithoutRoomForErrorsBoundsAreKept) {
+  constexpr double kDoubt = 0x1p-8;
+  const TwoRows two;
+  const Rules rules{binary32(), SumOrder::canonical};
+  const Judged::Rows x = doubtful_rows(6, kDoubt, 1000);
+  const Matrix turn = Matrix::Identity(6, 6).rowwise().reverse();
+  Judged judged(two.batch, rules, 0);
+  const Judged::Rows turned = judged.affine(x, turn, Matrix::Zero(1, 6), 6);
+  EXPECT_GE(turned.bound.minCoeff(), kDoubt);
+  EXPECT_LT(turned.bound.maxCoeff(), kDoubt * (1 + 0x1p-10));
+  const Judged::Rows back = judged.affine(turned, turn, Matrix::Zero(1, 6), 6);
+  EXPECT_GE(judged.subtract(x, back).bound.minCoeff(), 2 * kDoubt);
+}
+
+/// Rows in doubt by more than they are long may be any rows: what a norm is of any row bounds it.
+TEST(Judged, NormsOfRowsThatMayBeAnythingAreBounded) {
+  constexpr double kDoubt = 10;
+  constexpr Index kWidth = 6;
+  const TwoRows two;
+  Judged judged(two.batch, {binary32(), SumOrder::canonical});
+  const Judged::Rows x = doubtful_rows(kWidth, kDoubt, 1000);
+  const auto normalized = judged.normalize(x);
+  const auto hold = [&](const Matrix& actual, double& worst, double& worst_inverse) {
+    const Matrix d = actual.colwise() - actual.rowwise().mean();
+    const Matrix scales =
+        (d.rowwise().squaredNorm().array() / double{kWidth} + double{1e-5F}).sqrt().inverse();
+    worst = std::max(worst, ratio(normalized.first, d.array().colwise() * scales.col(0).array()));
+    worst_inverse = std::max(worst_inverse, ratio(normalized.second, scales));
+  };
+  double worst = 0;
+  double worst_inverse = 0;
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 200; ++i) {
+    hold(x.value + kDoubt * random_floats(random, 2, kWidth), worst, worst_inverse);
+  }
+  EXPECT_GT(worst, 0.5);
+  hold(Matrix::Zero(2, kWidth), worst, worst_inverse);  // the largest scale there is
+  EXPECT_GT(worst_inverse, 0.9);
+  EXPECT_LE(worst, 1);
+  EXPECT_LE(worst_inverse, 1);
+}
+
 TEST(Judged, ProductsKnowWhatTheirFactorsShare) {
   // (c + e) (c - e) = c^2 - e^2: what is linear in e cancels.
   constexpr double kDoubt = 0x1p-8;

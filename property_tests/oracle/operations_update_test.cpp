@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include "oracle/operations.h"
 #include "property_tests/oracle/any_form.h"
@@ -58,6 +59,50 @@ TEST(OperationsUpdate, AdamWInEveryFormIsWithinItsBounds) {
     EXPECT_LT(range.most - range.least, 1e-4);
   }
   EXPECT_GT(worst, 0.1);
+}
+
+TEST(OperationsUpdate, SgdInEveryFormIsWithinItsBounds) {
+  double worst = 0;
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    AnyForm form(seed);
+    const Floats before = form.drawn(1, 200, 0.1F), gradient = form.drawn(1, 200, 0.1F);
+    const float lr = 1e-2F, clip = 0.3F, decay = seed % 2 == 0 ? 0.1F : 0;
+    const auto sum = [&](float a, float b, float c) {  // a b + c
+      return form.coin() ? std::fma(a, b, c) : static_cast<float>(a * b) + c;
+    };
+    Floats after = before;
+    for (std::size_t i = 0; i < after.values.size(); ++i) {
+      float& p = after.values[i];
+      float d = clip * gradient.values[i];
+      if (decay != 0) d = sum(decay, p, d);
+      p = sum(-lr, d, p);
+    }
+    const auto ratio = [&](BoundedNumber factor, float rate, double of_values) {
+      return worst_ratio(after.values, sgd_values(exact(before), exact(gradient), factor,
+                                                  static_cast<double>(rate), of_values));
+    };
+    const BoundedNumber factor{static_cast<double>(clip), 0};
+    const auto weight = static_cast<double>(decay);
+    EXPECT_LE(ratio(factor, lr, weight), 1) << seed;
+    worst = std::max(worst, ratio(factor, lr, weight));
+    EXPECT_GT(ratio(factor, 1.001F * lr, weight), 1) << seed;
+    EXPECT_GT(ratio(factor, lr, weight + 0.1), 10) << seed;
+    EXPECT_GT(ratio({1, 0}, lr, weight), 10) << seed << ": no clipping";
+    // What is not known of the factor is not known of the step.
+    EXPECT_LE(ratio({1, 0.71}, lr, weight), 1) << seed;
+  }
+  EXPECT_GT(worst, 0.1);
+}
+
+TEST(OperationsUpdate, TensorsOfOtherSizesAreRefused) {
+  AnyForm form(1);
+  const BoundedMatrix four = exact(form.drawn(1, 4, 1)), five = exact(form.drawn(1, 5, 1));
+  const AdamWNumbers numbers{1e-3, 0.9, 0.999, 1e-8, 0.1, 1};
+  EXPECT_THROW(sgd_values(four, five, {1, 0}, 0.1, 0), std::invalid_argument);
+  EXPECT_THROW(adamw_moments(four, {1, 0}, five, four, numbers), std::invalid_argument);
+  EXPECT_THROW(adamw_moments(four, {1, 0}, four, five, numbers), std::invalid_argument);
+  EXPECT_THROW(adamw_values(four, {five, four}, numbers), std::invalid_argument);
+  EXPECT_THROW(adamw_values(four, {four, five}, numbers), std::invalid_argument);
 }
 
 TEST(OperationsUpdate, NormAndClipFactorInEveryForm) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "golden/check/facts.h"
 #include "golden/check/golden_check.h"
 #include "golden/files/file_io.h"
 #include "golden/jobs/child_process.h"
@@ -101,12 +102,22 @@ TEST_F(Golden, BadUsageIsRefused) {
   EXPECT_EQ(run({"check", "--recipe", "nosuch"}).status, 2);
   EXPECT_EQ(run({"check", "--transport", "smoke"}).status, 2);
   EXPECT_EQ(golden({"check", "--golden-dir", folder().file("nowhere")}).status, 2);
+  fs::create_directories(folder().file("empty/recipes"));
+  const ChildResult empty = golden({"check", "--golden-dir", folder().file("empty")});
+  EXPECT_EQ(empty.status, 2);
+  EXPECT_TRUE(says(empty.errors, folder().file("empty/recipes") + "' holds no recipe"))
+      << empty.errors;
   ASSERT_EQ(run({"record", "--reason", "r"}).status, 0);
   EXPECT_EQ(run({"check", "--json", folder().file("no/out.json")}).status, 2);
   write_file(trace_path(), "emma\n");
   const ChildResult result = run({"check"});
   EXPECT_EQ(result.status, 2);
   EXPECT_TRUE(says(result.errors, "small.trace:1")) << result.errors;
+  const ChildResult recorded = run({"record", "--reason", "whole again"});
+  EXPECT_EQ(recorded.status, 0) << recorded.errors;
+  EXPECT_TRUE(says(recorded.output, "replaced, the file was damaged: " + trace_path() + ":1"))
+      << recorded.output;
+  EXPECT_EQ(load_trace(trace_path()).header.reason, "whole again");
 }
 
 TEST_F(Golden, CheckingFindsAChangedBit) {
@@ -128,6 +139,31 @@ TEST_F(Golden, CheckingFindsAChangedBit) {
   EXPECT_TRUE(says(result.output, "rerun: build/bin/meshparity-train --recipe=")) << result.output;
   EXPECT_TRUE(says(result.output, "--trainer=train_single --trace=rerun.trace")) << result.output;
   EXPECT_FALSE(says(result.output, " yes\n")) << "no mesh hits a golden that no run gives";
+}
+
+/// Of a recipe whose corpus is the facts, the check also says what the model knows.
+TEST_F(Golden, AModelOfFactsIsAsked) {
+  write_file(folder().file("names.txt"), facts_corpus());
+  const auto right_after = [&](const std::string& steps) {
+    write_file(folder().file("recipes/small.recipe"),
+               "data = ../names.txt\ncontext = 4\nembedding = 8\nhidden = 64\nbatch = 64\n"
+               "batch-grain = 8\nlr = 0.5\nsteps = " +
+                   steps + "\n");
+    EXPECT_EQ(run({"record", "--reason", "r"}).status, 0);
+    const std::string json = folder().file("golden.json");
+    const ChildResult result = run({"check", "--transport", "sim", "--json", json});
+    EXPECT_EQ(result.status, 0) << result.output;
+    const auto answers =
+        nlohmann::json::parse(read_file(json, "json")).at("recipes")[0].at("answers");
+    EXPECT_EQ(answers.at("asked"), 200);
+    const auto right = answers.at("right").get<std::size_t>();
+    EXPECT_TRUE(says(result.output, "small: after " + steps + " steps the model knows " +
+                                        std::to_string(right) + " of 200 sums and products\n"))
+        << result.output;
+    return right;
+  };
+  EXPECT_LT(right_after("1"), 10U);
+  EXPECT_GT(right_after("1000"), 30U);
 }
 
 TEST(GoldenCases, EveryStrategyAndProductIsTried) {

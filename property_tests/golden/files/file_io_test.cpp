@@ -5,11 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <climits>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "golden/jobs/temporary_folder.h"
 #include "model/error.h"
@@ -79,6 +82,33 @@ TEST_F(FileIo, NamesAsLongAsTheSystemAllowsAreWritten) {
   EXPECT_THROW(write_file("/" + std::string(5000, 'n') + "/a", "text"), UsageError);
 }
 
+TEST_F(FileIo, PathsOfTemporariesAreNoLongerThanTheSystemAllows) {
+  const std::string folder = "/" + std::string(PATH_MAX, 'n');
+  const std::string refusal = "path '" + folder + "' has 4134 bytes, the limit is 4095";
+  try {
+    const TemporaryName name(folder);
+    FAIL() << "a name";
+  } catch (const UsageError& e) {
+    EXPECT_EQ(e.what(), refusal);
+    EXPECT_EQ(e.hint(), "use a shorter one");
+  }
+}
+
+TEST_F(FileIo, FilesBeingWrittenAreNoMoreThanCanBeRemembered) {
+  std::vector<std::unique_ptr<AtomicFile>> files;
+  for (int i = 0; i < 64; ++i) files.push_back(std::make_unique<AtomicFile>(file("a")));
+  try {
+    const AtomicFile one_more(file("a"));
+    FAIL() << "it would outlive a signal";
+  } catch (const EnvironmentError& e) {
+    EXPECT_STREQ(e.what(), "more than 64 files are being written");
+  }
+  EXPECT_EQ(names().size(), 64U);
+  files.pop_back();
+  write_file(file("a"), "text");
+  EXPECT_EQ(read_file(file("a"), "file"), "text");
+}
+
 TEST_F(FileIo, AReplacedFileKeepsItsPermissions) {
   for (const mode_t mode : {0600U, 0640U, 0664U, 0755U}) {
     write_file(file("a"), "old");
@@ -128,6 +158,19 @@ TEST_F(FileIo, WhatCannotBeReadIsRefused) {
   } catch (const EnvironmentError& e) {
     EXPECT_EQ(std::string(e.what()),
               "file '/proc/self/mem' cannot be read to its end: Input/output error");
+  }
+}
+
+/// The system shows its files as longer than they are.
+TEST_F(FileIo, AFileThatBecameShorterIsNotReadAsAWholeOne) {
+  const std::string path = "/sys/devices/system/cpu/online";
+  std::error_code error;
+  if (fs::file_size(path, error) != 4096 || error) GTEST_SKIP() << "there is no such file here";
+  try {
+    read_file(path, "file");
+    FAIL() << "read";
+  } catch (const EnvironmentError& e) {
+    EXPECT_EQ(std::string(e.what()), "file '" + path + "' became shorter while it was read");
   }
 }
 

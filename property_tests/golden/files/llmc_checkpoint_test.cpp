@@ -5,6 +5,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <bit>
+#include <filesystem>
 
 #include "golden/files/file_io.h"
 #include "golden/files/little_endian.h"
@@ -122,6 +123,20 @@ TEST(LlmcCheckpoint, HasLlmcsBytes) {
   expect_plain("ln_f.weight");
   expect_plain("ln_f.bias");
   EXPECT_EQ(at, bytes.size());
+}
+
+TEST(LlmcCheckpoint, SizesBeyondItsHeaderAreRefused) {
+  SmallModel model = SmallModel::gpt2(true);
+  model.recipe.heads = std::size_t{1} << 31;
+  const TemporaryFolder folder;
+  try {
+    save_llmc_checkpoint(folder.file("x.bin"), model.recipe, model.specs, Values(model));
+    FAIL() << "written";
+  } catch (const UsageError& e) {
+    EXPECT_STREQ(e.what(), "--export: num_heads 2147483648 does not fit llm.c's header");
+    EXPECT_EQ(e.hint(), "use --save");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 RC_GTEST_PROP(LlmcCheckpoint, WhatIsWrittenIsReadBack, ()) {

@@ -242,6 +242,9 @@ TEST(TraceFile, APrefixIsHeldToTheWhole) {
   part = made_trace(10, 1);
   part.header.recipe.hidden = 1;
   EXPECT_TRUE(says(prefix_difference(part), "recipe.hidden"));
+  part = made_trace(7, 1);
+  part.end.digest = 0;  // nothing of the whole says what it should be there
+  EXPECT_EQ(prefix_difference(part), "");
   part = whole;
   part.end.digest = 0;
   EXPECT_TRUE(says(prefix_difference(part), "end, digest"));

@@ -4,6 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <array>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -136,6 +137,19 @@ TEST(Gather, TwoRanksByHand) {
     const auto whole = gather_parameters({&shard.spec, 1}, views, Gathered::values, world);
     if (world.rank() == 0) {
       EXPECT_EQ(whole.front(), (std::vector<float>{0, 7, 1, 7}));
+    }
+  });
+}
+
+/// Values that a view does not have are no zeros.
+TEST(Gather, WhatIsNotThereIsNotGathered) {
+  run_simulated({.ranks = 1}, [](Comm& world) {
+    const Shard shard(ParameterSpec{"w", 1, 4, true});
+    const std::vector<float> mine(4, 1);
+    const std::vector<ShardView> views{{&shard, true, mine, {}}};
+    for (const Gathered what :
+         {Gathered::gradients, Gathered::first_moments, Gathered::second_moments}) {
+      EXPECT_THROW(gather_parameters({&shard.spec, 1}, views, what, world), std::logic_error);
     }
   });
 }

@@ -1,6 +1,7 @@
 // GPT-2's flags and data, and how every model is validated and sampled.
 #include <tuple>
 
+#include "golden/files/little_endian.h"
 #include "golden/files/safetensors.h"
 #include "golden/files/trace_file.h"
 #include "golden/programs/tensor_comparison.h"
@@ -69,6 +70,60 @@ TEST_F(CommandLineGpt2, AWholePartIsValidated) {
   EXPECT_TRUE(result.output.starts_with("validation loss ")) << result.output;
   EXPECT_TRUE(says(result.output, " targets)\nem")) << result.output;
   EXPECT_EQ(count(result.output, "\nem"), 2U) << result.output;
+}
+
+TEST_F(CommandLineGpt2, WithoutAPartToValidateOnNothingIsTrained) {
+  write_file(file("short.txt"), std::string(40, 'a') + "b");
+  bad({"--data", file("short.txt"), "--validate", "1"},
+      {"--validate: the validation part is too short for a batch", "--validate all"});
+  write_file(file("long.txt"), std::string(200, 'a') + "b");
+  bad({"--data", file("long.txt"), "--order", "sequential", "--validate", "1"},
+      {"the validation part is too short for a batch"});
+  write_file(file("shorter.txt"), "abcdefghi\n");
+  bad({"--data", file("shorter.txt"), "--sequence", "4", "--validate", "all"},
+      {"the validation part is too short for a target", "use a longer corpus"});
+  std::string tokens;
+  for (const std::uint32_t word : {20240520U, 1U, 30U}) append_little_endian(tokens, word);
+  write_file(file("tokens.bin"), tokens + std::string(1024 - tokens.size() + 2 * 30, '\0'));
+  bad({"--data", file("tokens.bin"), "--form", "tokens", "--channels", "8", "--heads", "2",
+       "--batch", "2", "--validate", "1"},
+      {"--validate: token files have no validation part", "--validation-data"});
+}
+
+TEST_F(CommandLineGpt2, ExportsWhatItSaves) {
+  const Words small = {"--recipe", file("gpt2.recipe"), "--quiet", "--channels", "8", "--heads",
+                       "2",        "--steps",           "2"};
+  const auto run = [&](const Words& more) {
+    Words words = small;
+    words.insert(words.end(), more.begin(), more.end());
+    const ChildResult result = train(words);
+    ASSERT_EQ(result.status, 0) << result.errors;
+  };
+  run({"--save", file("saved"), "--export", file("x.bin"), "--mesh", "tp=2"});
+  const ChildResult again = train({"--load", file("saved"), "--export", file("again")});
+  ASSERT_EQ(again.status, 0) << again.errors;
+  EXPECT_EQ(read_file(file("x.bin"), "f"), read_file(file("again"), "f"));
+  // Going on from either is the same.
+  run({"--load", file("saved"), "--trace", file("a")});
+  run({"--load", file("x.bin"), "--trace", file("b")});
+  const Trace a = load_trace(file("a"));
+  const Trace b = load_trace(file("b"));
+  EXPECT_EQ(a.steps.at(0).digest, b.steps.at(0).digest);
+  EXPECT_EQ(a.end.digest, b.end.digest);
+  EXPECT_NE(a.steps[0].digest, a.end.digest);
+}
+
+TEST_F(CommandLineGpt2, ResultsHaveFilesOfTheirOwn) {
+  expect_bad(with_recipe({"--export", file("x.bin")}), {"--export writes GPT-2", "--save"});
+  bad({"--tied", "false", "--export", file("x.bin")}, {"--export: llm.c has no head apart"});
+  bad({"--export", file("no/x.bin")}, {file("no/x.bin")});
+  bad({"--export", file("names.txt")}, {file("names.txt"), "it is an input"});
+  for (const char* other : {"--trace", "--save"}) {
+    bad({"--export", file("x.bin"), other, file("./x.bin")},
+        {"'" + file("x.bin") + "' is both --export and " + other, "name two files"});
+  }
+  expect_bad(with_recipe({"--load", file("model"), "--steps", "4", "--trace", file("./model")}),
+             {"'" + file("model") + "' is both --trace and --load", "name two files"});
 }
 
 TEST_F(CommandLineGpt2, MomentsAreRecordedBeforeTheUpdate) {

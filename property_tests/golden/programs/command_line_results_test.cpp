@@ -12,8 +12,8 @@ namespace {
 class CommandLineResults : public CommandLineFixture {};
 
 TEST_F(CommandLineResults, HelpAndVersionAreNoErrors) {
-  for (const char* program :
-       {MESHPARITY_TRAIN_PROGRAM, MESHPARITY_DIFF_PROGRAM, MESHPARITY_GOLDEN_PROGRAM}) {
+  for (const char* program : {MESHPARITY_TRAIN_PROGRAM, MESHPARITY_CHECKPOINT_PROGRAM,
+                              MESHPARITY_DIFF_PROGRAM, MESHPARITY_GOLDEN_PROGRAM}) {
     const ChildResult help = run(program, {"--help"});
     EXPECT_EQ(help.status, 0);
     EXPECT_TRUE(says(help.output, "Exit status:"));
@@ -32,7 +32,7 @@ TEST_F(CommandLineResults, HelpAndVersionAreNoErrors) {
 TEST_F(CommandLineResults, EveryMeshWritesTheSameBytes) {
   for (const Words& way :
        std::vector<Words>{{"--trainer", "train_single"},
-                          {"--microbatches", "3"},
+                          {"--microbatches", "3", "--reduction", "canonical"},
                           {"--mesh", "dp=2", "--transport", "sim", "--sim-seed", "5"},
                           {"--mesh", "fsdp=3,tp=2", "--microbatches", "2"},
                           {"--mesh", "pp=3", "--microbatches", "3", "--schedule", "gpipe"},
@@ -155,6 +155,17 @@ TEST_F(CommandLineResults, DiffNamesTheFirstDifference) {
 }
 
 #ifdef MESHPARITY_WITH_MPI
+
+/// A process that nobody started with mpirun is a world of one rank.
+TEST_F(CommandLineResults, MpiAloneWritesTheSameBytes) {
+  const ChildResult result =
+      train(with_recipe({"--transport", "mpi", "--save", file("m"), "--trace", file("t")}));
+  ASSERT_EQ(result.status, 0) << result.errors;
+  EXPECT_EQ(read_file(file("m"), "f"), read_file(file("model"), "f"));
+  EXPECT_EQ(read_file(file("t"), "f"), read_file(file("trace"), "f"));
+  const ChildResult two = train(with_recipe({"--transport", "mpi", "--mesh", "dp=2"}));
+  expect_refused(two, {"mesh dp=2 needs 2 ranks, but the world has 1", "mpirun -n 2"}, "dp=2");
+}
 
 TEST_F(CommandLineResults, MpirunWritesTheSameBytes) {
   const ChildResult result =

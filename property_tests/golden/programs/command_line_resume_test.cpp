@@ -149,14 +149,15 @@ class StoppedRun : public CommandLineResume {
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
-  /// It gets the signal when it has saved something, so it surely waits for one by then.
-  ChildResult stopped_by(const std::string& signal, const Words& more) const {
+  /// It gets the signal when it has saved something, so it surely waits for one by then. What the
+  /// shell is to do just before comes as `first`.
+  ChildResult stopped_by(const std::string& signal, const Words& more,
+                         const std::string& first = "") const {
     const std::string script =
         "saved() { ls \"$folder\" 2>/dev/null; }; before=$(saved); "
         "(trap - TERM INT; exec \"$0\" \"$@\") & p=$!; "
-        "while [ \"$(saved)\" = \"$before\" ] && kill -0 $p; do sleep 0.02; done; "
-        "kill -" +
-        signal + " $p; wait $p";
+        "while [ \"$(saved)\" = \"$before\" ] && kill -0 $p; do sleep 0.02; done; " +
+        first + "kill -" + signal + " $p; wait $p";
     Words command = {"env",  "folder=" + file("run"), "bash", "-c",
                      script, MESHPARITY_TRAIN_PROGRAM};
     const Words words = long_run(more);
@@ -183,6 +184,18 @@ TEST_F(StoppedRun, SavesAtTheFirstSignal) {
                                                "--stop-after", steps, "--trace", file("whole")}));
   ASSERT_EQ(whole.status, 0) << whole.errors;
   EXPECT_EQ(diff({file("whole"), file("TERM"), file("INT")}).output, "");
+}
+
+/// It could be written when the run began.
+TEST_F(StoppedRun, AResultThatCannotBeWrittenAnyMoreIsTheMachinesError) {
+  fs::create_directory(file("out"));
+  const ChildResult result = stopped_by("TERM", {"--save-every", "1", "--save", file("out/model")},
+                                        "rm -r '" + file("out") + "'; ");
+  EXPECT_EQ(result.status, 3) << result.errors;
+  EXPECT_TRUE(says(result.errors, "error: cannot write '" + file("out/model") + "': No such file"))
+      << result.errors;
+  EXPECT_EQ(count(result.errors, "error: "), 1U) << result.errors;
+  EXPECT_FALSE(left().empty()) << "what was trained is not lost";
 }
 
 TEST_F(StoppedRun, EndsAtTheSecondSignal) {

@@ -69,6 +69,8 @@ TEST_F(CommandLine, BadNumbersAreRefused) {
                            "feature-grain", "vocab-grain", "microbatches", "sample", "validate"}) {
     expect_bad(with_recipe({std::string("--") + flag, "0"}), {flag, "0"});
   }
+  expect_bad(with_recipe({"--deadline", "1000000001"}),
+             {"--deadline: '1000000001' is too large", "--deadline 1000000000 or less"});
   for (const char* flag : {"lr", "init-scale"}) {
     const std::string option = std::string("--") + flag;
     for (const char* value : {"-0.1", "-inf", "inf", "nan", "x", "0.1x", "1e99", "1e-99"}) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "property_tests/golden/judge/small_recording.h"
@@ -107,10 +108,41 @@ TEST_F(JudgeCommand, ComparesTwoRecordings) {
   const auto json = nlohmann::json::parse(read_file(folder("pair.json"), "verdict"));
   EXPECT_EQ(json["recordings"][0]["verdict"], "verified");
   EXPECT_EQ(json["recordings"][1]["verdict"], "different");
+  // The page is that of the one that is off, wherever it stands.
+  for (const bool first : {true, false}) {
+    judge({folder(first ? "off" : "one"), folder(first ? "one" : "off"), "--html", folder("page")});
+    const std::string page = read_file(folder("page"), "page");
+    EXPECT_TRUE(says(page, folder("off"))) << page;
+    EXPECT_FALSE(says(page, folder("one"))) << page;
+    EXPECT_TRUE(says(page, "output/ln_f")) << page;
+  }
   step.number = 1;
   write_recording(folder("off"), step, 2);
   expect_refused(judge({folder("one"), folder("off")}), "do not hold the same steps");
   expect_end(judge({folder("one"), folder("off"), "--steps", "0"}), 1, "different");
+}
+
+TEST_F(JudgeCommand, LooksIntoTheStepBeforeForWhereAGradientIsFrom) {
+  const std::string name = "grad/h.1.mlp.c_fc.weight";
+  RecordedStep before = small_step();
+  std::ranges::reverse(before.tensors.at(name).values);
+  RecordedStep step = small_step();
+  step.number = 1;
+  for (std::size_t i = 0; i < step.tensors.at(name).values.size(); ++i) {
+    step.tensors.at(name).values[i] += before.tensors.at(name).values[i];
+  }
+  const auto named = [&] {
+    const ChildResult result =
+        judge({folder("steps"), "--steps", "1", "--json", folder("verdict.json")});
+    expect_end(result, 1, "different");
+    const auto json = nlohmann::json::parse(read_file(folder("verdict.json"), "verdict"));
+    EXPECT_EQ(json["first"]["tensor"], name);
+    return json["hypotheses"].empty() ? "none" : json["hypotheses"][0]["name"].get<std::string>();
+  };
+  write_recording(folder("steps"), step);
+  EXPECT_EQ(named(), "none");
+  write_recording(folder("steps"), before);
+  EXPECT_EQ(named(), "not-zeroed");
 }
 
 TEST_F(JudgeCommand, PrintsEveryLineOrTheWorstOfAKind) {
@@ -139,6 +171,45 @@ TEST_F(JudgeCommand, ShowsNoControlCharactersOfForeignNames) {
   const ChildResult result = judge({folder("odd")});
   expect_refused(result, "\\x1b[31mwpe");
   EXPECT_FALSE(says(result.errors, "\x1b"));
+}
+
+/// What meshparity-train records is judged like anybody's recording.
+class JudgedTraining : public CommandLineFixture {
+ protected:
+  ChildResult judged(const Words& more) const {
+    const std::string folder = file("recorded");
+    fs::remove_all(folder);
+    Words words = {"--quiet", "--stop-after", "2", "--record-tensors", folder};
+    words.insert(words.end(), more.begin(), more.end());
+    const ChildResult trained = train(words);
+    EXPECT_EQ(trained.status, 0) << trained.errors;
+    return run(MESHPARITY_JUDGE_PROGRAM, {folder});
+  }
+};
+
+TEST_F(JudgedTraining, IsVerified) {
+  for (const Words& more : std::vector<Words>{{},
+                                              {"--record-boundaries", "--layers", "2"},
+                                              {"--record-boundaries", "--mesh", "tp=2,pp=2"},
+                                              {"--optimizer", "adamw", "--clip", "0.1"}}) {
+    const ChildResult result = judged(with_recipe(more));
+    EXPECT_EQ(result.status, 0) << (more.empty() ? "" : more.front()) << "\n" << result.output;
+    EXPECT_TRUE(result.output.ends_with("verdict: verified\n")) << result.output;
+    const bool with_boundaries = !more.empty() && more.front() == "--record-boundaries";
+    EXPECT_EQ(says(result.output, "not recorded: operations"), !with_boundaries);
+    EXPECT_EQ(says(result.output, "ReLU"), with_boundaries) << result.output;
+    EXPECT_EQ(says(result.output, "clip factor"), more.size() > 3) << result.output;
+  }
+}
+
+TEST_F(JudgedTraining, WithDropoutIsNotKnownEnough) {
+  const ChildResult result =
+      judged({"--model", "gpt2", "--data", file("names.txt"), "--positions", "8", "--layers", "1",
+              "--heads", "2", "--channels", "4", "--dropout", "0.25", "--record-boundaries"});
+  EXPECT_EQ(result.status, 4) << result.output;
+  EXPECT_TRUE(says(result.output, "dropout 0.25: what it dropped is not recorded"))
+      << result.output;
+  EXPECT_TRUE(result.output.ends_with("verdict: unverified\n")) << result.output;
 }
 
 TEST_F(JudgeCommand, HasAHelp) {

@@ -1,8 +1,10 @@
 // meshparity-portable on a golden folder of one small recipe: what it compares, and that it can
 // fail.
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "golden/files/trace_file.h"
+#include "golden/programs/portability_cases.h"
 #include "property_tests/golden/programs/command_line_fixture.h"
 
 namespace meshparity::command_line {
@@ -53,6 +55,22 @@ TEST_F(Portability, OtherBitsAreNotProven) {
   const ChildResult result = check();
   EXPECT_EQ(result.status, 1) << result.output;
   EXPECT_TRUE(says(result.output, "NO: dp=1: step 2, digest")) << result.output;
+}
+
+TEST(PortabilityJudge, OneOtherBitOfAKernelIsNotProven) {
+  Judge judge("dot");
+  const std::vector<float> right{1, -0.0F, std::nanf("")};
+  judge.compare(0, right, right);
+  EXPECT_TRUE(judge.verdict().proven());
+  judge.compare(1, std::vector<float>{1, 0.0F, 2}, right);
+  judge.compare(2, std::vector<float>{2, -0.0F, 2}, right);
+  const PortabilityCheck check = judge.verdict();
+  EXPECT_FALSE(check.proven());
+  EXPECT_EQ(check.name, "dot");
+  EXPECT_EQ(check.compared, 9U);
+  EXPECT_EQ(check.same, 5U);
+  EXPECT_EQ(check.difference, "dot, case 1, element 1: expected -0x0p+0, got 0x0p+0");
+  EXPECT_FALSE(Judge("none").verdict().proven()) << "nothing was compared";
 }
 
 TEST_F(Portability, KnowsTheInstructionSetsOfThisMachine) {

@@ -36,6 +36,17 @@ class MpiChecks {
  public:
   explicit MpiChecks(Comm& world) : world_(world) {}
 
+  /// What no MPI world can be told, nor can there be a second one.
+  void misuse(MpiWorld& mpi) {
+    using std::chrono::milliseconds;
+    const std::string refused = "the deadline of MPI operations must be positive, not ";
+    expect_error("no deadline", {refused + "0 ms"}, [&] { mpi.set_deadline(milliseconds(0)); });
+    expect_error("a deadline long ago", {refused + "-5 ms"},
+                 [&] { const MpiWorld late(milliseconds(-5), [](const std::string&) {}); });
+    expect_error("a second world", {"MPI can be started only once in a process"},
+                 [&] { const MpiWorld second(milliseconds(5), [](const std::string&) {}); });
+  }
+
   void run() {
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
       for (const std::string& text : check_every_operation(world_, seed)) fail(text);
@@ -293,6 +304,7 @@ int run(std::string_view how) {
       group->barrier();
     }
     MpiChecks checks(mpi.comm());
+    checks.misuse(mpi);
     checks.run();
     status = checks.failed() ? 1 : 0;
   }
