@@ -14,6 +14,7 @@
 #include "golden/files/shard_rows.h"
 #include "golden/files/strict_json.h"
 #include "model/error.h"
+#include "model/statistics.h"
 
 namespace meshparity {
 namespace {
@@ -21,7 +22,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kReadFloats = std::size_t{1} << 18;
-constexpr std::size_t kDigestFloats = std::size_t{1} << 20;
 constexpr const char* kHint = "give a checkpoint of meshparity-train as it was written";
 
 /// Then its elements lie side by side in the whole parameter.
@@ -224,29 +224,28 @@ void Checkpoint::copy_overlap(const Stored& stored, const Shard& shard,
   }
 }
 
-std::uint64_t Checkpoint::read_with_digest(StatePart part, const Shard& shard,
-                                           std::span<float> values) const {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < values.size(); i += kDigestFloats) {
-    const std::span<float> in_piece = values.subspan(i, std::min(kDigestFloats, values.size() - i));
-    Shard piece = shard;
-    piece.flat = {shard.flat.begin + i, shard.flat.begin + i + in_piece.size()};
-    read(part, piece, in_piece);
-    sum += digest_of(part, piece, in_piece);
+namespace {
+
+/// The digest of some elements of all parts, which `checkpoint` holds.
+std::uint64_t digest_in(const Checkpoint& checkpoint, const Shard& shard) {
+  std::array<std::vector<float>, 3> values;
+  for (const StatePart part : checkpoint.header().parts()) {
+    std::vector<float>& of_part = values[static_cast<std::size_t>(part)];
+    of_part.resize(shard.size());
+    checkpoint.read(part, shard, of_part);
   }
-  return sum;
+  return digest_of(ShardView{.shard = &shard,
+                             .values = values[0],
+                             .gradient = {},
+                             .first_moment = values[1],
+                             .second_moment = values[2]});
 }
 
-std::uint64_t Checkpoint::digest_in(const Shard& shard) const {
-  std::uint64_t sum = 0;
-  std::vector<float> values(shard.size());
-  for (const StatePart part : header_.parts()) sum += read_with_digest(part, shard, values);
-  return sum;
-}
+}  // namespace
 
 std::uint64_t Checkpoint::digest() const {
   std::uint64_t sum = 0;
-  for (const ParameterSpec& spec : specs_) sum += digest_in(Shard(spec));
+  for (const ParameterSpec& spec : specs_) sum += digest_in(*this, Shard(spec));
   return sum;
 }
 
@@ -254,7 +253,7 @@ std::uint64_t Checkpoint::digest_of_piece(std::size_t rank) const {
   std::uint64_t sum = 0;
   for (const ParameterSpec& spec : specs_) {
     for (const Stored& stored : tensors_.at(spec.name)) {
-      if (stored.file == rank) sum += digest_in(stored.shard);
+      if (stored.file == rank) sum += digest_in(*this, stored.shard);
     }
   }
   return sum;
@@ -274,6 +273,20 @@ void Checkpoint::refuse(std::uint64_t found) const {
                                "written with {}",
                                path_, digest_text(found), digest_text(header_.digest)),
                    kHint);
+}
+
+CheckpointSources::CheckpointSources(const Checkpoint& checkpoint)
+    : checkpoint_(checkpoint),
+      parameters_(checkpoint, StatePart::parameters),
+      first_moments_(checkpoint, StatePart::first_moments),
+      second_moments_(checkpoint, StatePart::second_moments) {}
+
+TrainingStart CheckpointSources::start() const {
+  TrainingStart start{.step = checkpoint_.header().step};
+  if (checkpoint_.header().recipe.optimizer == OptimizerKind::sgd) return start;
+  start.first_moments = &first_moments_;
+  start.second_moments = &second_moments_;
+  return start;
 }
 
 }  // namespace meshparity

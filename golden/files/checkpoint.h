@@ -31,9 +31,6 @@ class Checkpoint {
   /// Fills `values` with the elements of `shard`.
   void read(StatePart part, const Shard& shard, std::span<float> values) const;
 
-  /// The same, and the digest of them: made piece by piece, while the disk reads on.
-  std::uint64_t read_with_digest(StatePart part, const Shard& shard, std::span<float> values) const;
-
   /// The digest of all that it holds, as its header should say. Reads everything.
   std::uint64_t digest() const;
   /// Throws UsageError that names what is damaged, for who has found that `found` is not the
@@ -54,7 +51,6 @@ class Checkpoint {
   void require_every_element() const;
   const ParameterSpec& spec_of(const std::string& parameter) const;
   void copy_overlap(const Stored& stored, const Shard& shard, std::span<float> values) const;
-  std::uint64_t digest_in(const Shard& shard) const;
   std::uint64_t digest_of_piece(std::size_t rank) const;
 
   std::string path_;
@@ -65,6 +61,35 @@ class Checkpoint {
   std::size_t bytes_ = 0;
   std::vector<std::uint64_t> piece_digests_;            // of a sharded one, as its index says
   std::map<std::string, std::vector<Stored>> tensors_;  // by prefix and parameter
+};
+
+/// One part of a checkpoint's state, for trainers.
+class CheckpointPart final : public ParameterSource {
+ public:
+  CheckpointPart(const Checkpoint& checkpoint, StatePart part)
+      : checkpoint_(checkpoint), part_(part) {}
+  void fill(const Shard& shard, std::span<float> values) const override {
+    checkpoint_.read(part_, shard, values);
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  StatePart part_;
+};
+
+/// All that a run goes on from. The checkpoint must outlive it.
+class CheckpointSources {
+ public:
+  explicit CheckpointSources(const Checkpoint& checkpoint);
+  const ParameterSource& parameters() const { return parameters_; }
+  /// Points into this object.
+  TrainingStart start() const;
+
+ private:
+  const Checkpoint& checkpoint_;
+  CheckpointPart parameters_;
+  CheckpointPart first_moments_;
+  CheckpointPart second_moments_;
 };
 
 }  // namespace meshparity

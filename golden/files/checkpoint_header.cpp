@@ -17,7 +17,6 @@
 #include "golden/files/vocabulary_text.h"
 #include "model/error.h"
 #include "model/model.h"
-#include "model/statistics.h"
 
 namespace meshparity {
 namespace {
@@ -60,29 +59,6 @@ std::string_view prefix_of(StatePart part) { return kPrefixes[static_cast<std::s
 bool is_moment(std::string_view tensor) {
   return tensor.starts_with(prefix_of(StatePart::first_moments)) ||
          tensor.starts_with(prefix_of(StatePart::second_moments));
-}
-
-std::span<const float> part_of(const ShardView& view, StatePart part) {
-  switch (part) {
-    case StatePart::parameters:
-      return view.values;
-    case StatePart::first_moments:
-      return view.first_moment;
-    case StatePart::second_moments:
-      return view.second_moment;
-  }
-  return {};
-}
-
-std::uint64_t digest_of(StatePart part, const Shard& shard, std::span<const float> values) {
-  const auto if_it_is = [&](StatePart other) {
-    return part == other ? values : std::span<const float>();
-  };
-  return digest_of(ShardView{.shard = &shard,
-                             .values = if_it_is(StatePart::parameters),
-                             .gradient = {},
-                             .first_moment = if_it_is(StatePart::first_moments),
-                             .second_moment = if_it_is(StatePart::second_moments)});
 }
 
 std::vector<StatePart> CheckpointHeader::parts() const {

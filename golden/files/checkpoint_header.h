@@ -4,14 +4,11 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "golden/files/safetensors.h"
 #include "model/corpus.h"
-#include "model/observer.h"
 #include "model/parameter.h"
 #include "model/recipe.h"
 
@@ -25,9 +22,6 @@ enum class StatePart { parameters, first_moments, second_moments };
 std::string_view prefix_of(StatePart part);
 /// True if a tensor of this name is a moment.
 bool is_moment(std::string_view tensor);
-/// The values of a part, and their share of the state's digest.
-std::span<const float> part_of(const ShardView& view, StatePart part);
-std::uint64_t digest_of(StatePart part, const Shard& shard, std::span<const float> values);
 
 enum class CheckpointLayout {
   gathered,  ///< one file, whole tensors under the names of `--save`; the same bytes from any mesh

@@ -15,6 +15,18 @@ namespace {
 
 constexpr std::size_t kWriteFloats = std::size_t{1} << 18;
 
+std::span<const float> part_of(const ShardView& view, StatePart part) {
+  switch (part) {
+    case StatePart::parameters:
+      return view.values;
+    case StatePart::first_moments:
+      return view.first_moment;
+    case StatePart::second_moments:
+      return view.second_moment;
+  }
+  return {};
+}
+
 /// Collects values that follow each other in a file.
 class Collected {
  public:

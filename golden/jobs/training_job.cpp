@@ -5,7 +5,6 @@
 #include <chrono>
 #include <utility>
 
-#include "golden/files/checkpoint_sources.h"
 #include "golden/jobs/gather.h"
 #include "model/model.h"
 #include "model/numerics/floating_point.h"
@@ -33,14 +32,12 @@ std::size_t first_step(const TrainingJob& job) {
 /// Gathers what the sinks want: collective; rank 0 passes it on.
 class Observer final : public StepObserver, private BoundaryObserver {
  public:
-  /// `from` is null where the run begins at step 0, `world` where there is no communication.
-  Observer(const TrainingJob& job, const Model& model, const TrainingSinks& sinks,
-           const CheckpointSources* from, Comm* world)
+  /// `world` is null where there is no communication.
+  Observer(const TrainingJob& job, const Model& model, const TrainingSinks& sinks, Comm* world)
       : job_(job),
         specs_(model.parameters),
         has_moments_(job.recipe.optimizer == OptimizerKind::adamw),
         sinks_(sinks),
-        from_(from),
         world_(world),
         is_root_(world == nullptr || world->rank() == 0),
         next_poll_(first_step(job)),
@@ -74,8 +71,7 @@ class Observer final : public StepObserver, private BoundaryObserver {
     if (sinks_.saver != nullptr && (job_.from == nullptr || view.step > first_step(job_))) {
       save(view);
     }
-    const std::uint64_t digest =
-        sinks_.statistics ? on_all_ranks(digest_of_counted(view.shards)) : 0;
+    const std::uint64_t digest = sinks_.statistics ? digest_of_all(view.shards) : 0;
     if (sinks_.end && is_root_) sinks_.end({view.step, digest, view.step < job_.recipe.steps});
     if (sinks_.last_state && view.step > first_step(job_)) {
       const StateTensors state = gather_state(view.shards);
@@ -91,9 +87,9 @@ class Observer final : public StepObserver, private BoundaryObserver {
 
   /// What was read is what was written, on all ranks together.
   void require_state(const StepView& view) {
-    if (from_ == nullptr) return;
-    const std::uint64_t digest = on_all_ranks(from_->digest(view.shards));
-    if (digest != from_->checkpoint().header().digest) from_->checkpoint().refuse(digest);
+    if (job_.from == nullptr) return;
+    const std::uint64_t digest = digest_of_all(view.shards);
+    if (digest != job_.from->header().digest) job_.from->refuse(digest);
   }
 
   void save(const StepView& view) { sinks_.saver->save(view, world_); }
@@ -154,7 +150,8 @@ class Observer final : public StepObserver, private BoundaryObserver {
     return state;
   }
 
-  std::uint64_t on_all_ranks(std::uint64_t digest) {
+  std::uint64_t digest_of_all(std::span<const ShardView> shards) {
+    std::uint64_t digest = digest_of_counted(shards);
     if (world_ != nullptr) world_->all_reduce_integers({&digest, 1});
     return digest;
   }
@@ -163,7 +160,6 @@ class Observer final : public StepObserver, private BoundaryObserver {
   const std::vector<ParameterSpec>& specs_;
   bool has_moments_;
   const TrainingSinks& sinks_;
-  const CheckpointSources* from_;
   Comm* world_;
   bool is_root_;
   std::vector<BoundaryPiece> pieces_;  // of the step that is being made
@@ -176,13 +172,12 @@ class Observer final : public StepObserver, private BoundaryObserver {
 template <typename Train>
 void train_watched(const TrainingJob& job, const TrainingSinks& sinks, Comm* world, Train train) {
   const Model model = model_of(job.recipe, job.corpus.vocabulary());
+  Observer observer(job, model, sinks, world);
   if (job.from == nullptr) {
-    Observer observer(job, model, sinks, nullptr, world);
     train(TrainingRun{job.recipe, model, job.corpus, job.initial, observer});
     return;
   }
   const CheckpointSources from(*job.from);
-  Observer observer(job, model, sinks, &from, world);
   train(TrainingRun{job.recipe, model, job.corpus, from.parameters(), observer, from.start()});
 }
 

@@ -190,10 +190,8 @@ class ChangedCheckpoint : public CheckpointCommand {
   }
 
   /// The first rank's piece, written anew with its right size in the index.
-  void changed_piece(const std::function<void(TensorFile& file, Json& piece)>& change,
-                     const std::string& complaint) {
+  void write_piece(const std::function<void(TensorFile& file, Json& piece)>& change) const {
     const std::string path = many_ + "/rank-0.safetensors";
-    const std::string before = read_file(path, "f");
     TensorFile tensors = load_safetensors(path);
     Json piece = Json::parse(tensors.metadata.at("meshparity"));
     tensors.metadata.clear();
@@ -203,6 +201,12 @@ class ChangedCheckpoint : public CheckpointCommand {
     Json json = read_index();
     json["pieces"][0]["bytes"] = fs::file_size(path);
     write_file(index(), json.dump());
+  }
+  void changed_piece(const std::function<void(TensorFile& file, Json& piece)>& change,
+                     const std::string& complaint) {
+    const std::string path = many_ + "/rank-0.safetensors";
+    const std::string before = read_file(path, "f");
+    write_piece(change);
     expect_unusable(many_, complaint);
     write_file(path, before);
   }
@@ -233,6 +237,12 @@ TEST_F(ChangedCheckpoint, PiecesMustSayWhereTheirTensorsBelong) {
                 "the place of a shard is damaged");
   changed_piece([](TensorFile& tensors, Json&) { tensors.tensors[0].name = "embeding.weight"; },
                 piece + "has no tensor 'embedding.weight'");
+}
+
+TEST_F(ChangedCheckpoint, ThePiecesTensorsMayStandInAnyOrder) {
+  write_piece([](TensorFile& tensors, Json&) { std::ranges::reverse(tensors.tensors); });
+  expect_silent(checkpoint({"merge", many_, file("merged")}));
+  EXPECT_EQ(read_file(file("merged/step-00000002.safetensors"), "f"), read_file(one_, "f"));
 }
 
 TEST_F(ChangedCheckpoint, EveryElementMustBeThere) {
