@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <memory>
 #include <numeric>
 #include <stdexcept>
 
@@ -180,6 +181,14 @@ void Checkpoint::read(StatePart part, const Shard& shard, std::span<float> value
   for (const Stored& stored : found->second) copy_overlap(stored, shard, values);
 }
 
+const ReadableFile& Checkpoint::opened(std::size_t file) const {
+  if (!open_ || open_number_ != file) {
+    open_ = std::make_unique<ReadableFile>(files_[file], "checkpoint");
+    open_number_ = file;
+  }
+  return *open_;
+}
+
 void Checkpoint::copy_overlap(const Stored& stored, const Shard& shard,
                               std::span<float> values) const {
   const Range theirs = rows_in(stored.shard);
@@ -190,7 +199,7 @@ void Checkpoint::copy_overlap(const Stored& stored, const Shard& shard,
                                                : std::vector<std::size_t>();
   const std::size_t at_once = std::max<std::size_t>(1, kReadFloats / shard.spec.columns);
   if (rows.begin >= rows.end) return;
-  const ReadableFile file(files_[stored.file], "checkpoint");
+  const ReadableFile& file = opened(stored.file);
   if (in_file.empty() && has_whole_rows(stored.shard) && has_whole_rows(shard)) {
     const Range theirs_in_all = elements_in(stored.shard);
     const Range ours_in_all = elements_in(shard);
@@ -219,7 +228,11 @@ void Checkpoint::copy_overlap(const Stored& stored, const Shard& shard,
         std::copy_n(source + (both.begin - from.begin), both.size(), target);
         continue;
       }
-      for (std::size_t i = 0; i < both.size(); ++i) target[i] = source[in_file[both.begin + i]];
+      for (std::size_t c = both.begin; c < both.end;) {
+        const std::size_t size = run_in_file(in_file, {c, both.end});
+        std::copy_n(source + in_file[c], size, target + (c - both.begin));
+        c += size;
+      }
     }
   }
 }

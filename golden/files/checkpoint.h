@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 namespace meshparity {
 
 /// A complete checkpoint of either layout, to be read by any mesh: each rank reads what it holds.
+/// One thread at a time.
 class Checkpoint {
  public:
   /// Reads all headers. Throws UsageError that names what is wrong: a piece that is missing, cut
@@ -50,6 +52,9 @@ class Checkpoint {
   void read_piece(std::size_t rank, const ReadableFile& file, std::size_t bytes);
   void require_every_element() const;
   const ParameterSpec& spec_of(const std::string& parameter) const;
+  /// Stays open until another one is read: the system reads ahead in a file that stays open, and
+  /// there may be more files than can be open.
+  const ReadableFile& opened(std::size_t file) const;
   void copy_overlap(const Stored& stored, const Shard& shard, std::span<float> values) const;
   std::uint64_t digest_of_piece(std::size_t rank) const;
 
@@ -57,10 +62,12 @@ class Checkpoint {
   CheckpointLayout layout_ = CheckpointLayout::gathered;
   CheckpointHeader header_;
   std::vector<ParameterSpec> specs_;
-  std::vector<std::string> files_;  // not kept open: there may be many
+  std::vector<std::string> files_;
   std::size_t bytes_ = 0;
   std::vector<std::uint64_t> piece_digests_;            // of a sharded one, as its index says
   std::map<std::string, std::vector<Stored>> tensors_;  // by prefix and parameter
+  mutable std::unique_ptr<const ReadableFile> open_;
+  mutable std::size_t open_number_ = 0;
 };
 
 /// One part of a checkpoint's state, for trainers.

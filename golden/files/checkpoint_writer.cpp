@@ -68,8 +68,7 @@ void write_permuted(WritableFile& file, std::size_t tensor_begin, const Shard& s
       continue;
     }
     for (std::size_t c = columns.begin; c < columns.end;) {
-      std::size_t run = 1;
-      while (c + run < columns.end && in_file[c + run] == in_file[c] + run) ++run;
+      const std::size_t run = run_in_file(in_file, {c, columns.end});
       collected.add(row_begin + in_file[c] * sizeof(float),
                     std::span(row_values).subspan(in_file[c], run));
       c += run;

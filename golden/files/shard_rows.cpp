@@ -36,4 +36,12 @@ std::vector<std::size_t> columns_in_file(const ParameterSpec& spec, std::size_t 
   return columns;
 }
 
+std::size_t run_in_file(std::span<const std::size_t> in_file, Range columns) {
+  std::size_t run = 1;
+  while (run < columns.size() && in_file[columns.begin + run] == in_file[columns.begin] + run) {
+    ++run;
+  }
+  return run;
+}
+
 }  // namespace meshparity
