@@ -1,5 +1,6 @@
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstddef>
@@ -42,12 +43,15 @@ class Fiber {
 
   static StackPool& pool();
   static void start() noexcept;
+  [[noreturn]] void go_on();
   void depart(Fiber& next, bool for_good);
   void arrive();
 
   Body body_;
   Stack stack_;
-  ucontext_t context_{};
+  ucontext_t context_{};  // of its start
+  jmp_buf left_at_{};     // once it has run
+  [[maybe_unused]] bool has_run_ = false;
   // While another fiber runs: the exceptions this one handles (the C++ ABI's __cxa_eh_globals),
   void* caught_exceptions_ = nullptr;
   unsigned int uncaught_exceptions_ = 0;
