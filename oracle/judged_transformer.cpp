@@ -43,6 +43,22 @@ Gelu gelu_of(double x) {
   return {x * s, s + bent, off * (std::abs(x * s) + std::abs(bent) + s) + 0x1p-1000};
 }
 
+/// The same of every element.
+struct Gelus {
+  explicit Gelus(const Matrix& x) : values(x), slopes(x), own(x) {
+    for (Index i = 0; i < x.rows(); ++i) {
+      for (Index j = 0; j < x.cols(); ++j) {
+        const Gelu gelu = gelu_of(x(i, j));
+        values(i, j) = gelu.value;
+        slopes(i, j) = gelu.slope;
+        own(i, j) = gelu.own;
+      }
+    }
+  }
+
+  Matrix values, slopes, own;
+};
+
 /// Everything about the rounded normalisation of one row whose errors do not come in as a form.
 /// With d = x - mean, s = mean(d^2) + epsilon, r = s^(-1/2) and n = d r: if the computation's d is
 /// d + delta, then exactly
@@ -122,20 +138,19 @@ class NormalizedRow {
 
 std::pair<Rows, Rows> Judged::normalize(const Rows& x) {
   const Unknown first = new_unknowns(x.value.cols());
-  Matrix values(x.value.rows(), x.value.cols());
+  Rows n{x, {}};
   Rounded inverse = exactly(Matrix::Zero(x.value.rows(), 1));
-  std::vector<RowErrors> all_errors;
-  for (Index b = 0; b < values.rows(); ++b) {
+  for (Index b = 0; b < n.value.rows(); ++b) {
     const NormalizedRow row(x.value.row(b), x.bound.row(b), rules_);
-    values.row(b) = row.n;
+    n.value.row(b) = row.n;
     inverse.value(b, 0) = row.inverse;
     inverse.bound(b, 0) = row.inverse_bound;
-    RowErrors errors = row.linear ? errors_of(x, b) : RowErrors(values.cols());
+    RowErrors errors = row.linear ? errors_of(x, b) : RowErrors(row.n.size());
     const Row own = errors.project(row.inverse, row.n);
     errors.add(own + row.added, first);
-    all_errors.push_back(std::move(errors));
+    n.bound.row(b) = errors.bound();
+    n.errors.push_back(std::move(errors));
   }
-  Rows n = rows_of(values, [&](Index b) { return all_errors[static_cast<std::size_t>(b)]; });
   return {std::move(n), {inverse, {}}};
 }
 
@@ -149,9 +164,8 @@ Rows Judged::normalize_gradient(const Rows& dn, const Rows& n, const Rows& inver
   const double u = unit;
   const double tiny = underflow;
   const Unknown first = new_unknowns(channels);
-  Matrix values(n.value.rows(), channels);
-  std::vector<RowErrors> all_errors;
-  for (Index b = 0; b < values.rows(); ++b) {
+  Rows dx{dn, {}};
+  for (Index b = 0; b < dx.value.rows(); ++b) {
     const Row g = dn.value.row(b);
     const Row e = dn.bound.row(b);
     const Row size = n.value.row(b).cwiseAbs();
@@ -183,15 +197,16 @@ Rows Judged::normalize_gradient(const Rows& dn, const Rows& n, const Rows& inver
     const Row doubt = extra.array() + e.array() + e.mean() + size.array() * e.dot(size) * c;
     const Row all_extra = extra.array() + u * (result.cwiseAbs() + doubt).array() + tiny;
     const Row all_doubt = doubt + (all_extra - extra);
-    values.row(b) = result * r;
+    dx.value.row(b) = result * r;
     RowErrors errors = errors_of(dn, b);
     const Row own = errors.project(r, n.value.row(b));
     const double off = (1 + inverse.bound(b, 0) / r) * (1 + u) - 1;
     errors.add((own + r * all_extra + r * off * (result.cwiseAbs() + all_doubt)).array() + tiny,
                first);
-    all_errors.push_back(std::move(errors));
+    dx.bound.row(b) = errors.bound();
+    dx.errors.push_back(std::move(errors));
   }
-  return rows_of(values, [&](Index b) { return all_errors[static_cast<std::size_t>(b)]; });
+  return dx;
 }
 
 Rows Judged::scale(const Rows& x, const Matrix& gain) {
@@ -232,16 +247,15 @@ Rounded Judged::column_products(const Rows& dy, const Rows& n) const {
 /// gelu(x + e) - gelu(x) = gelu'(x) e, and at most the curvature times e^2 / 2.
 Rows Judged::gelu(const Rows& x) {
   const Unknown first = new_unknowns(x.value.cols());
-  const Matrix values = x.value.unaryExpr([](double z) { return gelu_of(z).value; });
+  const Gelus gelus(x.value);
   const Arithmetic& arithmetic = rules_.arithmetic;
-  return rows_of(values, [&](Index b) {
+  return rows_of(gelus.values, [&](Index b) {
     RowErrors errors = errors_of(x, b);
-    const Row slopes = x.value.row(b).unaryExpr([](double z) { return gelu_of(z).slope; });
-    Row added = errors.scale(slopes);
+    Row added = errors.scale(gelus.slopes.row(b));
     for (Index j = 0; j < added.size(); ++j) {
       const double doubt = x.bound(b, j);
-      added(j) += kGeluCurvature / 2 * doubt * doubt + gelu_of(x.value(b, j)).own;
-      const double all = std::abs(values(b, j)) + errors.bound()(j) + added(j);
+      added(j) += kGeluCurvature / 2 * doubt * doubt + gelus.own(b, j);
+      const double all = std::abs(gelus.values(b, j)) + errors.bound()(j) + added(j);
       added(j) += arithmetic.function_error * all + 2 * arithmetic.underflow;
     }
     errors.add(added, first);
@@ -252,14 +266,15 @@ Rows Judged::gelu(const Rows& x) {
 Rows Judged::gelu_gradient(const Rows& dh, const Rows& x) {
   const Unknown first = new_unknowns(x.value.cols());
   const Arithmetic& arithmetic = rules_.arithmetic;
-  const Matrix slopes = x.value.unaryExpr([](double z) { return gelu_of(z).slope; });
+  const Gelus gelus(x.value);
+  const Matrix& slopes = gelus.slopes;
   const Matrix values = dh.value.cwiseProduct(slopes);
   return rows_of(values, [&](Index b) {
     RowErrors errors = errors_of(dh, b);
     Row added = errors.scale(slopes.row(b));
     for (Index j = 0; j < added.size(); ++j) {
       // Where the slope crosses 0 the function is as exact as its terms, which are below 2.
-      double off = std::min(kGeluCurvature * x.bound(b, j), 4.0) + gelu_of(x.value(b, j)).own;
+      double off = std::min(kGeluCurvature * x.bound(b, j), 4.0) + gelus.own(b, j);
       off += arithmetic.function_error * (std::abs(slopes(b, j)) + off) + kSlopeError +
              2 * arithmetic.underflow;
       added(j) += off * (std::abs(dh.value(b, j)) + dh.bound(b, j));

@@ -1,98 +1,126 @@
 #include "oracle/row_errors.h"
 
 #include <algorithm>
-#include <array>
-#include <unordered_map>
 #include <utility>
 
 namespace meshparity::rounding {
 
+Index RowErrors::unknowns() const {
+  Index count = generators_.rows();
+  for (const Diagonal& diagonal : diagonals_) count += (diagonal.numbers.array() != 0).count();
+  return count;
+}
+
 RowErrors RowErrors::times(const Matrix& weight, Unknown first) const {
   RowErrors result(weight.cols());
-  result.newest_ = first;
   std::vector<Index> alive;
-  std::vector<Index> mixed;  // of these, the ones with an unknown of their own
   for (Index j = 0; j < bound_.size(); ++j) {
     if (bound_(j) != 0) alive.push_back(j);
-    if (own_(j) != 0) mixed.push_back(j);
   }
-  if (alive.empty()) return result;
-
+  if (alive.empty()) {
+    result.add(Row::Zero(weight.cols()), first);
+    return result;
+  }
+  const bool all_alive = static_cast<Index>(alive.size()) == bound_.size();
   const Index settled = generators_.rows();
-  const Matrix rows = weight(alive, Eigen::all);
   result.names_ = names_;
-  result.generators_.resize(settled + static_cast<Index>(mixed.size()), Eigen::NoChange);
-  result.generators_.topRows(settled).noalias() = generators_(Eigen::all, alive).eval() * rows;
-  for (std::size_t k = 0; k < mixed.size(); ++k) {
-    result.names_.push_back(newest_ + mixed[k]);
-    result.generators_.row(settled + static_cast<Index>(k)) = own_(mixed[k]) * weight.row(mixed[k]);
+  result.generators_.resize(unknowns(), Eigen::NoChange);
+  if (settled > 0 && all_alive) {
+    result.generators_.topRows(settled).noalias() = generators_ * weight;
+  } else if (settled > 0) {
+    result.generators_.topRows(settled).noalias() =
+        generators_(Eigen::all, alive).eval() * weight(alive, Eigen::all).eval();
   }
-  result.bound_ = result.generators_.cwiseAbs().colwise().sum();
+  Index row = settled;
+  for (const Diagonal& diagonal : diagonals_) {
+    for (const Index j : alive) {
+      if (diagonal.numbers(j) == 0) continue;
+      result.names_.push_back(diagonal.first + j);
+      result.generators_.row(row++) = diagonal.numbers(j) * weight.row(j);
+    }
+  }
+  result.find_bound();
   // This product's own roundings, in whatever order: gamma_n |G| |W|.
   const double own = kOracleUnit * static_cast<double>(bound_.size() + 2);
-  result.grow(own * (bound_(alive) * rows.cwiseAbs()));
+  result.add(own * (bound_ * weight.cwiseAbs()), first);
   return result;
 }
 
 RowErrors RowErrors::combined(const Row& a, const RowErrors& x, const Row& b, const RowErrors& y,
                               Unknown first) {
   RowErrors result(a.size());
+  // A row for each unknown that is one of either's generators.
+  result.names_ = x.names_;
   std::unordered_map<Unknown, Index> row_of;
-  const auto row_for = [&](Unknown name) {
+  const Index of_x = x.generators_.rows();
+  for (Index k = 0; k < of_x; ++k) row_of.emplace(x.names_[static_cast<std::size_t>(k)], k);
+  std::vector<Index> rows_of_y;
+  for (const Unknown name : y.names_) {
     const auto [found, is_new] = row_of.emplace(name, static_cast<Index>(row_of.size()));
     if (is_new) result.names_.push_back(name);
-    return found->second;
-  };
-  // A row for each unknown of either, the settled ones and the newest.
-  std::array<std::vector<Index>, 2> rows;
-  const std::array<const RowErrors*, 2> both = {&x, &y};
-  for (std::size_t i = 0; i < both.size(); ++i) {
-    for (const Unknown name : both[i]->names_) rows[i].push_back(row_for(name));
-    for (Index j = 0; j < a.size(); ++j) {
-      if (both[i]->own_(j) != 0) rows[i].push_back(row_for(both[i]->newest_ + j));
-    }
+    rows_of_y.push_back(found->second);
   }
   Matrix& generators = result.generators_;
-  generators = Matrix::Zero(static_cast<Index>(row_of.size()), a.size());
-  for (std::size_t i = 0; i < both.size(); ++i) {
-    const Row& factors = i == 0 ? a : b;
-    auto row = rows[i].begin();
-    for (Index k = 0; k < both[i]->generators_.rows(); ++k) {
-      generators.row(*row++) += both[i]->generators_.row(k).cwiseProduct(factors);
-    }
-    for (Index j = 0; j < a.size(); ++j) {
-      if (both[i]->own_(j) != 0) generators(*row++, j) += both[i]->own_(j) * factors(j);
-    }
+  generators.resize(static_cast<Index>(row_of.size()), Eigen::NoChange);
+  generators.topRows(of_x).array() = x.generators_.array().rowwise() * a.array();
+  generators.bottomRows(generators.rows() - of_x).setZero();
+  for (Index k = 0; k < y.generators_.rows(); ++k) {
+    generators.row(rows_of_y[static_cast<std::size_t>(k)]) += y.generators_.row(k).cwiseProduct(b);
   }
+  result.add_diagonals(a, x, row_of);
+  result.add_diagonals(b, y, row_of);
+  result.find_bound();
   // Two products and a sum for each unknown: 3 roundings of what is at most |a| |x| + |b| |y|.
-  result.newest_ = first;
-  result.bound_ = result.generators_.cwiseAbs().colwise().sum();
-  result.grow(3 * kOracleUnit *
-              (a.cwiseAbs().cwiseProduct(x.bound_) + b.cwiseAbs().cwiseProduct(y.bound_)));
+  result.add(
+      3 * kOracleUnit * (a.cwiseAbs().cwiseProduct(x.bound_) + b.cwiseAbs().cwiseProduct(y.bound_)),
+      first);
   return result;
 }
 
+void RowErrors::add_diagonals(const Row& factors, const RowErrors& side,
+                              const std::unordered_map<Unknown, Index>& row_of) {
+  for (const Diagonal& diagonal : side.diagonals_) {
+    Diagonal rest{diagonal.first, diagonal.numbers.cwiseProduct(factors)};
+    for (Index j = 0; j < rest.numbers.size() && !row_of.empty(); ++j) {
+      if (rest.numbers(j) == 0) continue;
+      const auto found = row_of.find(rest.first + j);
+      if (found != row_of.end()) generators_(found->second, j) += std::exchange(rest.numbers(j), 0);
+    }
+    if (rest.numbers.isZero(0)) continue;
+    const auto same = std::ranges::find(diagonals_, rest.first, &Diagonal::first);
+    if (same != diagonals_.end()) {
+      same->numbers += rest.numbers;
+    } else {
+      diagonals_.push_back(std::move(rest));
+    }
+  }
+}
+
+void RowErrors::find_bound() {
+  bound_ = generators_.cwiseAbs().colwise().sum();
+  for (const Diagonal& diagonal : diagonals_) bound_ += diagonal.numbers.cwiseAbs();
+}
+
 void RowErrors::add(const Row& sizes, Unknown first) {
-  settle();
-  newest_ = first;
-  grow(sizes);
+  diagonals_.push_back({first, sizes});
+  bound_ += sizes;
 }
 
 void RowErrors::grow(const Row& sizes) {
-  own_ += sizes;
+  Row& newest = diagonals_.back().numbers;
+  newest = (newest.array() < 0).select(newest - sizes, newest + sizes);
   bound_ += sizes;
 }
 
 void RowErrors::scale(double factor) {
   generators_ *= factor;
-  own_ *= factor;
-  bound_ *= factor;
+  for (Diagonal& diagonal : diagonals_) diagonal.numbers *= factor;
+  bound_ *= std::abs(factor);
 }
 
 RowErrors::Row RowErrors::scale(const Row& factors) {
-  if (factors.minCoeff() < 0) settle();  // sizes have no signs, generators do
   generators_.array().rowwise() *= factors.array();
-  own_.array() *= factors.array();
+  for (Diagonal& diagonal : diagonals_) diagonal.numbers.array() *= factors.array();
   bound_.array() *= factors.array().abs();
   return kOracleUnit * bound_;
 }
@@ -147,21 +175,22 @@ void RowErrors::replace(Matrix generators) {
 }
 
 void RowErrors::settle() {
-  const Index before = generators_.rows();
-  generators_.conservativeResize(before + (own_.array() != 0).count(), Eigen::NoChange);
-  Index row = before;
-  for (Index j = 0; j < own_.size(); ++j) {
-    if (own_(j) == 0) continue;
-    generators_.row(row).setZero();
-    generators_(row++, j) = own_(j);
-    names_.push_back(newest_ + j);
+  Index row = generators_.rows();
+  generators_.conservativeResize(unknowns(), Eigen::NoChange);
+  for (const Diagonal& diagonal : diagonals_) {
+    for (Index j = 0; j < diagonal.numbers.size(); ++j) {
+      if (diagonal.numbers(j) == 0) continue;
+      generators_.row(row).setZero();
+      generators_(row++, j) = diagonal.numbers(j);
+      names_.push_back(diagonal.first + j);
+    }
   }
-  own_.setZero();
+  diagonals_.clear();
 }
 
 void RowErrors::clear(Index j) {
   generators_.col(j).setZero();
-  own_(j) = 0;
+  for (Diagonal& diagonal : diagonals_) diagonal.numbers(j) = 0;
   bound_(j) = 0;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <unordered_map>
 #include <vector>
 
 #include "oracle/sum_bound.h"
@@ -12,7 +13,7 @@ using Unknown = std::int64_t;
 
 /// The errors of one row of numbers, as a linear form in unknowns:
 ///
-///     error_j = sum_g x_g G(g, j) + x_(newest + j) own_j,   |x| <= 1
+///     error_j = sum_g x_g G(g, j) + sum_d x_(d + j) D(d, j),   |x| <= 1
 ///
 /// Where a layer is linear its errors are multiplied by its weights, signs and all, and every
 /// rounding adds unknowns of its own. Carrying bounds alone would multiply them by |W| in each
@@ -21,16 +22,14 @@ using Unknown = std::int64_t;
 /// Stolfi, Numerical Algorithms 37, 2004.) Unknowns keep their names, so that where a row meets
 /// itself again, as in x + f(x), its errors add up with their signs.
 ///
-/// Most new unknowns concern one element only: the newest of each are kept as a row of their
-/// sizes, until a product mixes them or others come. The roundings of this class itself go to the
-/// newest as well.
+/// New unknowns concern one element each: a diagonal of them is kept as one row of numbers, until
+/// a product mixes them. The roundings of this class itself go to the newest diagonal.
 class RowErrors {
  public:
   using Row = Eigen::RowVectorXd;
 
   /// No errors at all.
-  explicit RowErrors(Index width)
-      : generators_(0, width), own_(Row::Zero(width)), bound_(Row::Zero(width)) {}
+  explicit RowErrors(Index width) : generators_(0, width), bound_(Row::Zero(width)) {}
 
   /// The largest |error_j|.
   const Row& bound() const { return bound_; }
@@ -57,7 +56,7 @@ class RowErrors {
   Row project(double factor, const Row& n);
 
   /// How many unknowns there are.
-  Index unknowns() const { return generators_.rows() + (own_.array() != 0).count(); }
+  Index unknowns() const;
 
   /// The errors of max(row, 0), given the row.
   void relu(const Row& values, Unknown first);
@@ -66,7 +65,7 @@ class RowErrors {
   /// errors these are) and its output, known within `doubt`.
   void relu_gradient(const Row& gradient, const Row& output, const Row& doubt, Unknown first);
 
-  /// The newest unknowns join the generators.
+  /// All unknowns join the generators.
   void settle();
 
   const Matrix& generators() const { return generators_; }
@@ -74,13 +73,22 @@ class RowErrors {
   void replace(Matrix generators);
 
  private:
+  /// Unknown `first` + j concerns element j alone.
+  struct Diagonal {
+    Unknown first = 0;
+    Row numbers;
+  };
+
+  /// Appends those of a sum's two sides that are no rows of its generators.
+  void add_diagonals(const Row& factors, const RowErrors& side,
+                     const std::unordered_map<Unknown, Index>& row_of);
+  void find_bound();
   void clear(Index j);
 
-  std::vector<Unknown> names_;  // of the rows of the generators
-  Matrix generators_;           // (unknowns, width)
-  Row own_;
-  Unknown newest_ = 0;
-  Row bound_;  // sum of |G| + own
+  std::vector<Unknown> names_;       // of the rows of the generators
+  Matrix generators_;                // G: (unknowns, width)
+  std::vector<Diagonal> diagonals_;  // D; the last one is the newest
+  Row bound_;                        // sum of |G| and |D|
 };
 
 }  // namespace meshparity::rounding

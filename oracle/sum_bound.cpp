@@ -63,6 +63,7 @@ class RunningSum {
         roundings_(sums_.rows(), sums_.cols()) {
     // Where a factor is certainly 0, adding the term is exact.
     live_ = (b.value.array() != 0 || b.bound.array() != 0).cast<double>();
+    all_live_ = (live_.array() == 1).all();
   }
 
   const std::vector<Range>& leaves() const { return leaves_; }
@@ -112,26 +113,39 @@ class RunningSum {
   }
 
   bool leaf(Index i, std::size_t number, Index level) {
-    sums_.row(level).setZero();
-    roundings_.row(level).setZero();
-    double* const sums = sums_.row(level).data();
-    double* const roundings = roundings_.row(level).data();
+    const Range terms = leaves_[number];
     const Index columns = sums_.cols();
-    const auto [begin, end] = leaves_[number];
     bool touched = false;
-    for (auto k = static_cast<Index>(begin); k < static_cast<Index>(end); ++k) {
+    Index j = 0;
+    for (; j + 8 <= columns; j += 8) touched = leaf_part<8>(i, terms, j, level);
+    for (; j + 2 <= columns; j += 2) touched = leaf_part<2>(i, terms, j, level);
+    for (; j < columns; ++j) touched = leaf_part<1>(i, terms, j, level);
+    return touched;
+  }
+
+  /// Of `size` columns from j on, which stay in registers.
+  template <Index size>
+  bool leaf_part(Index i, Range terms, Index j, Index level) {
+    using Part = Eigen::Array<double, 1, size>;
+    Part sums = Part::Zero();
+    Part roundings = Part::Zero();
+    bool touched = false;
+    for (auto k = static_cast<Index>(terms.begin); k < static_cast<Index>(terms.end); ++k) {
       const double factor = a_.value(i, k);
       if (factor == 0 && a_.bound(i, k) == 0) continue;
+      sums += factor * Eigen::Map<const Part>(&b_.value(k, j));
       // +0 and the first term, added as it is, make that term; a product is rounded even there.
-      const double weight = fused_ || touched ? 1 : 0;
+      const bool is_rounded = fused_ || touched;
       touched = true;
-      const double* const others = b_.value.row(k).data();
-      const double* const live = live_.row(k).data();
-      for (Index j = 0; j < columns; ++j) {
-        sums[j] += factor * others[j];
-        roundings[j] += weight * live[j] * std::abs(sums[j]);
+      if (!is_rounded) continue;
+      if (all_live_) {
+        roundings += sums.abs();
+      } else {
+        roundings += Eigen::Map<const Part>(&live_(k, j)) * sums.abs();
       }
     }
+    Eigen::Map<Part>(&sums_(level, j)) = sums;
+    Eigen::Map<Part>(&roundings_(level, j)) = roundings;
     return touched;
   }
 
@@ -141,7 +155,8 @@ class RunningSum {
   std::vector<Range> leaves_;
   Matrix sums_;       // (levels of the tree, columns)
   Matrix roundings_;  // the same
-  Matrix live_;
+  Matrix live_;       // 1, and 0 where a factor is certainly 0
+  bool all_live_;
 };
 
 constexpr std::size_t kLanes = 16;
