@@ -46,12 +46,22 @@ RowErrors RowErrors::times(const Matrix& weight, Unknown first) const {
   return result;
 }
 
+RowErrors RowErrors::scaled(const RowErrors& x, const Row& factors, Unknown first) {
+  RowErrors result = x;
+  const Row roundings = result.scale(factors);
+  result.add(roundings, first);
+  return result;
+}
+
 RowErrors RowErrors::combined(const Row& a, const RowErrors& x, const Row& b, const RowErrors& y,
                               Unknown first) {
+  if (x.bound_.isZero(0)) return scaled(y, b, first);
+  if (y.bound_.isZero(0)) return scaled(x, a, first);
   RowErrors result(a.size());
   // A row for each unknown that is one of either's generators.
   result.names_ = x.names_;
   std::unordered_map<Unknown, Index> row_of;
+  row_of.reserve(x.names_.size() + y.names_.size());
   const Index of_x = x.generators_.rows();
   for (Index k = 0; k < of_x; ++k) row_of.emplace(x.names_[static_cast<std::size_t>(k)], k);
   std::vector<Index> rows_of_y;

@@ -79,6 +79,8 @@ class RowErrors {
     Row numbers;
   };
 
+  /// The errors of factors * x, element by element.
+  static RowErrors scaled(const RowErrors& x, const Row& factors, Unknown first);
   /// Appends those of a sum's two sides that are no rows of its generators.
   void add_diagonals(const Row& factors, const RowErrors& side,
                      const std::unordered_map<Unknown, Index>& row_of);
