@@ -21,10 +21,11 @@ struct PortabilityCheck {
   bool proven() const { return compared > 0 && same == compared; }
 };
 
-/// Every golden recipe on one rank and on two simulated meshes, each against the recorded trace.
-/// On each mesh again from a checkpoint that one rank left half way. One check for each recipe; its
-/// SHA-256 is of the trained parameters as safetensors files, and of the checkpoints.
-std::vector<PortabilityCheck> check_portable_goldens(const std::string& golden_dir);
+/// The first steps (30 or a few more) of every golden recipe on one rank and on two simulated
+/// meshes, each against the recorded trace. On each mesh again from a checkpoint that one rank left
+/// half way; and `all_steps` on one rank. One check for each recipe; its SHA-256 is of the
+/// parameters after the first steps as safetensors files, and of the checkpoints.
+std::vector<PortabilityCheck> check_portable_goldens(const std::string& golden_dir, bool all_steps);
 
 /// Every kernel, on shapes, strides, grains and values drawn from Philox, against its definition
 /// written out.

@@ -59,7 +59,7 @@ bool print(const char* what, const std::vector<PortabilityCheck>& checks) {
   return proven;
 }
 
-int check(const std::string& environment, const std::string& golden_dir,
+int check(const std::string& environment, const std::string& golden_dir, bool all_steps,
           const std::string& json_path) {
   if (!json_path.empty()) require_writable(json_path);
   isa_in_use();  // refuses a bad MESHPARITY_ISA before anything is computed
@@ -68,7 +68,7 @@ int check(const std::string& environment, const std::string& golden_dir,
   bool proven = print("function", functions);
   const auto kernels = check_portable_kernels();
   proven = print("kernel", kernels) && proven;
-  const auto goldens = check_portable_goldens(golden_dir);
+  const auto goldens = check_portable_goldens(golden_dir, all_steps);
   proven = print("golden", goldens) && proven;
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   if (!json_path.empty()) {
@@ -92,17 +92,20 @@ int portability_command(const std::vector<std::string>& arguments) {
   std::string golden_dir = MESHPARITY_GOLDEN_DIR;
   std::string json_path;
   std::string environment = "this build";
+  bool first_steps = false;
   bool list_isas = false;
   app.add_option("--golden-dir", golden_dir, "folder of recipes/ and traces/")->type_name("DIR");
   app.add_option("--json", json_path, "write the results here, too")->type_name("FILE");
   app.add_option("--environment", environment, "what the results are called")->type_name("NAME");
+  app.add_flag("--first-steps", first_steps,
+               "train no golden to its end, on emulated processors: these take hours");
   app.add_flag("--list-isas", list_isas, "print what MESHPARITY_ISA can be here, and end");
   parse_arguments(app, arguments);
   if (list_isas) {
     for (const Isa isa : available_isas()) fmt::print("{}\n", name_of(isa));
     return kSuccess;
   }
-  return check(environment, golden_dir, json_path);
+  return check(environment, golden_dir, !first_steps, json_path);
 }
 
 }  // namespace meshparity

@@ -209,8 +209,12 @@ TEST(TraceFile, TheFirstDifferenceIsNamed) {
   EXPECT_EQ(changed([](Trace& t) { t.steps[4].loss = std::nextafter(t.steps[4].loss, 9.0F); }),
             "step 4, loss: 0x1.7f7ceep+1 (2.99600005) against 0x1.7f7cfp+1 (2.99600029), 1 ULP "
             "apart");
+  EXPECT_EQ(changed([](Trace& t) { t.steps[4].loss = 1; }),
+            "step 4, loss: 0x1.7f7ceep+1 (2.99600005) against 0x1p+0 (1), 12566135 ULP apart");
   EXPECT_EQ(changed([](Trace& t) { t.steps[8].gradient_norm = 0.25; }),
             "step 8, grad_norm: 0x1p-1 (0.5) against 0x1p-2 (0.25)");
+  EXPECT_EQ(changed([](Trace& t) { t.steps[8].gradient_norm = 1; }),
+            "step 8, grad_norm: 0x1p-1 (0.5) against 0x1p+0 (1)");
   EXPECT_EQ(changed([](Trace& t) { t.steps[5].digest = t.steps[7].digest = 1; }),
             "step 5, digest: 0000000000000023 against 0000000000000001");
   EXPECT_EQ(changed([](Trace& t) { t.end.digest = 1; }),

@@ -23,9 +23,10 @@ class Portability : public testing::Test {
   }
 
   std::string dir() const { return "--golden-dir=" + folder_.path().string(); }
-  ChildResult check() const {
-    return run(program_folder() + "/meshparity-portable",
-               {dir(), "--environment", "here", "--json", folder_.file("results.json")});
+  ChildResult check(std::vector<std::string> arguments = {}) const {
+    arguments.insert(arguments.end(),
+                     {dir(), "--environment", "here", "--json", folder_.file("results.json")});
+    return run(program_folder() + "/meshparity-portable", arguments);
   }
 
   const TemporaryFolder folder_;
@@ -55,6 +56,34 @@ TEST_F(Portability, OtherBitsAreNotProven) {
   const ChildResult result = check();
   EXPECT_EQ(result.status, 1) << result.output;
   EXPECT_TRUE(says(result.output, "NO: dp=1: step 2, digest")) << result.output;
+}
+
+TEST_F(Portability, FirstStepsAloneHaveTheSameSha256) {
+  std::string text = read_file(folder_.file("recipes/small.recipe"), "recipe");
+  text.replace(text.find("steps = 4"), 9, "steps = 60");
+  write_file(folder_.file("recipes/longer.recipe"), text);
+  const ChildResult made =
+      run(MESHPARITY_GOLDEN_PROGRAM, {"record", "--reason", "new", "--recipe", "longer", dir()});
+  ASSERT_EQ(made.status, 0) << made.errors;
+  // A difference behind the first steps, which no mesh is compared to.
+  const std::string path = folder_.file("traces/longer.trace");
+  Trace trace = load_trace(path);
+  trace.steps.back().digest += 1;
+  write_file(path, text_of(trace));
+  const auto hashes = [&] {
+    std::vector<std::string> all;
+    const auto json = nlohmann::json::parse(read_file(folder_.file("results.json"), "results"));
+    for (const auto& one : json.at("goldens")) all.push_back(one.at("sha256"));
+    return all;
+  };
+  const ChildResult whole = check();
+  EXPECT_EQ(whole.status, 1) << whole.output;
+  EXPECT_TRUE(says(whole.output, "NO: one rank to the end: step 59, digest")) << whole.output;
+  const std::vector<std::string> of_whole = hashes();
+  ASSERT_EQ(of_whole.size(), 2U);
+  const ChildResult first = check({"--first-steps"});
+  EXPECT_EQ(first.status, 0) << first.output;
+  EXPECT_EQ(hashes(), of_whole);
 }
 
 TEST(PortabilityJudge, OneOtherBitOfAKernelIsNotProven) {
