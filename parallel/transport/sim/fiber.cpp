@@ -1,4 +1,4 @@
-// A checked longjmp takes a jump to another stack for a mistake. Before any header, as they read it.
+// A checked longjmp takes a jump to another stack for a mistake. Headers read this.
 #undef _FORTIFY_SOURCE
 #include "parallel/transport/sim/fiber.h"
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <setjmp.h>
 #include <ucontext.h>
 
+#include <csetjmp>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -49,8 +49,8 @@ class Fiber {
 
   Body body_;
   Stack stack_;
-  ucontext_t context_{};  // of its start
-  jmp_buf left_at_{};     // once it has run
+  ucontext_t context_{};    // of its start
+  std::jmp_buf left_at_{};  // once it has run
   [[maybe_unused]] bool has_run_ = false;
   // While another fiber runs: the exceptions this one handles (the C++ ABI's __cxa_eh_globals),
   void* caught_exceptions_ = nullptr;
