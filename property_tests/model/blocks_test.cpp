@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "model/transformer.h"
 #include "oracle/canonical_reference.h"
 #include "property_tests/model/block_cases.h"
 #include "property_tests/random_values.h"
@@ -193,6 +194,13 @@ RC_GTEST_PROP(Block, EmbeddingHasTheBitsOfItsEquations, ()) {
     }
   }
   require_same(sums[0].total(), gradient);
+}
+
+// Computed in float32 both would be one bit off.
+TEST(Dropout, TheScaleIsTheInverseInBinary64RoundedOnce) {
+  const MicroBatch batch{.slots = {0, 1}, .leaves = {}};
+  EXPECT_EQ(dropout_of({.probability = 0.6}, batch).scale, 2.5F);
+  EXPECT_EQ(dropout_of({.probability = 0.9}, batch).scale, 10.0F);
 }
 
 TEST(Block, ABatchWithoutSamplesPushesNothing) {
