@@ -97,8 +97,9 @@ int portability_command(const std::vector<std::string>& arguments) {
   app.add_option("--golden-dir", golden_dir, "folder of recipes/ and traces/")->type_name("DIR");
   app.add_option("--json", json_path, "write the results here, too")->type_name("FILE");
   app.add_option("--environment", environment, "what the results are called")->type_name("NAME");
-  app.add_flag("--first-steps", first_steps,
-               "train no golden to its end, on emulated processors: these take hours");
+  app.add_flag(
+      "--first-steps", first_steps,
+      "train each golden for its first steps alone: emulated processors take hours for all");
   app.add_flag("--list-isas", list_isas, "print what MESHPARITY_ISA can be here, and end");
   parse_arguments(app, arguments);
   if (list_isas) {
