@@ -151,7 +151,7 @@ nlohmann::ordered_json json_of(const GoldenRecipe& golden, const Trace& expected
     meshes.insert(to_string(result.run.how.mesh));
     transports.insert(result.run.transport);
   }
-  nlohmann::ordered_json json;
+  auto json = nlohmann::ordered_json::object();
   json["name"] = golden.name;
   json["runs"] = results.size();
   json["same_bits"] = same;
@@ -190,7 +190,7 @@ int check_goldens(const GoldenCheckOptions& options) {
     expected.push_back(load_trace(golden.trace_path));
   }
   print_heading();
-  nlohmann::ordered_json json;
+  auto json = nlohmann::ordered_json::object();
   json["recipes"] = nlohmann::ordered_json::array();
   std::size_t runs = 0;
   std::size_t not_run = 0;

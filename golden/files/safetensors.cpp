@@ -285,7 +285,8 @@ std::string safetensors_header(const TensorIndex& index) {
   try {
     if (!index.metadata.empty()) members.push_back(member_text(kMetadataKey, index.metadata));
     for (const TensorEntry& tensor : index.tensors) {
-      nlohmann::ordered_json entry;
+      // An object from the start: a null that becomes one cannot be destroyed if memory is short.
+      auto entry = nlohmann::ordered_json::object();
       entry["dtype"] = tensor.dtype;
       entry["shape"] = tensor.shape;
       entry["data_offsets"] = {tensor.begin, tensor.end};

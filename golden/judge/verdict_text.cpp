@@ -281,7 +281,7 @@ nlohmann::ordered_json json_of(const Diagnosis& diagnosis) {
 }
 
 nlohmann::ordered_json json_of(const std::vector<StepVerdict>& steps) {
-  nlohmann::ordered_json json;
+  auto json = nlohmann::ordered_json::object();
   json["verdict"] = outcome_text(outcome_of(steps));
   json["first"] = nullptr;
   json["hypotheses"] = nlohmann::ordered_json::array();
