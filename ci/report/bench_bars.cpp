@@ -9,10 +9,10 @@
 namespace meshparity::report {
 namespace {
 
-constexpr double kWidth = 900;
-constexpr double kLeft = 380;  // room for names
-constexpr double kRight = 90;  // and for ratios
-constexpr double kLine = 17;   // from one bar to the next
+constexpr double kBarsWidth = 900;
+constexpr double kBarsLeft = 380;  // room for names
+constexpr double kBarsRight = 90;  // and for ratios
+constexpr double kLine = 17;       // from one bar to the next
 constexpr double kHeading = 30;
 
 // Met, missed, and for information (Okabe and Ito's palette).
@@ -23,18 +23,18 @@ const char* colour_of(const BenchRow& row) {
 
 /// The bar and the mark it is held to, on a scale on which `whole` fills the width.
 std::string bar(const BenchRow& row, double y, double whole) {
-  const double scale = (kWidth - kLeft - kRight) / whole;
+  const double scale = (kBarsWidth - kBarsLeft - kBarsRight) / whole;
   std::string text = fmt::format(
       "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>"
       "<rect x=\"{}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>"
       "<text x=\"{:.1f}\" y=\"{:.1f}\" fill=\"#1f2328\">{:.3g}</text>",
-      kLeft - 8, y + 10, html::escaped(row.name), kLeft, y, row.ratio * scale, kLine - 5,
-      colour_of(row), kLeft + row.ratio * scale + 6, y + 10, row.ratio);
+      kBarsLeft - 8, y + 10, html::escaped(row.name), kBarsLeft, y, row.ratio * scale, kLine - 5,
+      colour_of(row), kBarsLeft + row.ratio * scale + 6, y + 10, row.ratio);
   if (row.bar > 0) {
     text += fmt::format(
         "<line x1=\"{0:.1f}\" y1=\"{1:.1f}\" x2=\"{0:.1f}\" y2=\"{2:.1f}\" stroke=\"#1f2328\" "
         "stroke-width=\"2\"/>",
-        kLeft + row.bar * scale, y - 2, y + kLine - 3);
+        kBarsLeft + row.bar * scale, y - 2, y + kLine - 3);
   }
   return text + "\n";
 }
@@ -55,7 +55,7 @@ std::string bench_bars(const std::vector<BenchRow>& rows) {
         if (other.part == part) whole = std::max({whole, other.ratio, other.bar});
       }
       text += fmt::format(
-          "<text x=\"{}\" y=\"{:.1f}\" font-weight=\"600\" fill=\"#1f2328\">{}</text>\n", kLeft,
+          "<text x=\"{}\" y=\"{:.1f}\" font-weight=\"600\" fill=\"#1f2328\">{}</text>\n", kBarsLeft,
           y + 18, html::escaped(part));
       y += kHeading;
     }
@@ -68,7 +68,7 @@ std::string bench_bars(const std::vector<BenchRow>& rows) {
       "height=\"{1}\" role=\"img\" aria-label=\"Measured ratios and the bars they are held to\" "
       "font-family=\"system-ui, sans-serif\" font-size=\"11\" fill=\"#57606a\">\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n{2}</svg>\n",
-      kWidth, y + 10, text);
+      kBarsWidth, y + 10, text);
 }
 
 }  // namespace meshparity::report

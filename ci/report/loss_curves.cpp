@@ -10,10 +10,10 @@
 namespace meshparity::report {
 namespace {
 
-constexpr double kWidth = 900;
+constexpr double kCurvesWidth = 900;
 constexpr double kHeight = 420;
-constexpr double kLeft = 60;
-constexpr double kRight = 150;  // room for the legend
+constexpr double kCurvesLeft = 60;
+constexpr double kCurvesRight = 150;  // room for the legend
 constexpr double kTop = 20;
 constexpr double kBottom = 50;
 
@@ -28,7 +28,8 @@ struct Frame {
   double highest = 1;
 
   double x(double step) const {
-    return kLeft + std::log10(step + 1) / std::log10(last_step + 1) * (kWidth - kLeft - kRight);
+    return kCurvesLeft + std::log10(step + 1) / std::log10(last_step + 1) *
+                             (kCurvesWidth - kCurvesLeft - kCurvesRight);
   }
   double y(double loss) const {
     return kTop + (highest - loss) / (highest - lowest) * (kHeight - kTop - kBottom);
@@ -73,7 +74,8 @@ std::string axes(const Frame& frame) {
     text += fmt::format(
         "<line x1=\"{}\" y1=\"{:.1f}\" x2=\"{}\" y2=\"{:.1f}\" stroke=\"#e4e8ec\"/>"
         "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.4g}</text>\n",
-        kLeft, frame.y(loss), kWidth - kRight, frame.y(loss), kLeft - 8, frame.y(loss) + 4, loss);
+        kCurvesLeft, frame.y(loss), kCurvesWidth - kCurvesRight, frame.y(loss), kCurvesLeft - 8,
+        frame.y(loss) + 4, loss);
   }
   std::vector<double> steps = {0};
   for (auto decade = 1L; decade <= std::lround(frame.last_step); decade *= 10) {
@@ -90,8 +92,8 @@ std::string axes(const Frame& frame) {
       "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">step (logarithmic)</text>\n"
       "<text transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\">loss of the "
       "batch</text>\n",
-      kLeft, base, kWidth - kRight, base, (kLeft + kWidth - kRight) / 2, kHeight - 8,
-      (kTop + base) / 2);
+      kCurvesLeft, base, kCurvesWidth - kCurvesRight, base,
+      (kCurvesLeft + kCurvesWidth - kCurvesRight) / 2, kHeight - 8, (kTop + base) / 2);
   return text;
 }
 
@@ -108,7 +110,7 @@ std::string loss_curves(const std::vector<GoldenRow>& goldens) {
       "role=\"img\" aria-label=\"Loss against step, one curve per recipe\" "
       "font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#57606a\">\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n",
-      kWidth, kHeight);
+      kCurvesWidth, kHeight);
   text += axes(frame);
   double legend = kTop + 6;
   for (std::size_t index = 0; index < goldens.size(); ++index) {
@@ -122,8 +124,8 @@ std::string loss_curves(const std::vector<GoldenRow>& goldens) {
     text += fmt::format(
         "<line x1=\"{0}\" y1=\"{2}\" x2=\"{1}\" y2=\"{2}\" stroke=\"{3}\" stroke-width=\"3\"/>"
         "<text x=\"{4}\" y=\"{5}\" fill=\"#1f2328\">{6}</text>\n",
-        kWidth - kRight + 14, kWidth - kRight + 34, legend, colour, kWidth - kRight + 42,
-        legend + 4, html::escaped(golden.recipe));
+        kCurvesWidth - kCurvesRight + 14, kCurvesWidth - kCurvesRight + 34, legend, colour,
+        kCurvesWidth - kCurvesRight + 42, legend + 4, html::escaped(golden.recipe));
     legend += 18;
   }
   return text + "</svg>\n";

@@ -10,11 +10,11 @@
 namespace meshparity {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kCheckpointDescription =
     "Writes a checkpoint of meshparity-train again, in the other layout. Training needs neither:\n"
     "any mesh reads both.";
 
-constexpr const char* kFooter =
+constexpr const char* kCheckpointFooter =
     R"(meshparity-diff compares checkpoints, and --explain says what is in one.
 
 Exit status: 0 done, 2 bad usage or input, 3 the environment failed.
@@ -37,8 +37,8 @@ struct Paths {
 }  // namespace
 
 int checkpoint_command(const std::vector<std::string>& arguments) {
-  CLI::App app(kDescription, "meshparity-checkpoint");
-  app.footer(kFooter);
+  CLI::App app(kCheckpointDescription, "meshparity-checkpoint");
+  app.footer(kCheckpointFooter);
   app.set_version_flag("--version", std::string("meshparity-checkpoint ") + MESHPARITY_VERSION);
   app.require_subcommand(1);
   Paths paths;

@@ -21,11 +21,11 @@
 namespace meshparity {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kDiffDescription =
     "Compares two loss traces, safetensors files, recordings or checkpoints bit for bit and names\n"
     "the first difference.";
 
-constexpr const char* kFooter =
+constexpr const char* kDiffFooter =
     R"(Traces are compared in what was trained, in every step that both record, and in the end; who
 recorded them, when and why is not compared. Several actual traces are those of one run that stopped
 and went on: each must go on where the one before it stopped. Checkpoints may have different layouts.
@@ -125,8 +125,8 @@ Comparison compare_files(const std::string& left_path, const std::string& right_
 
 int diff_command(const std::vector<std::string>& arguments) {
   require_premises();
-  CLI::App app(kDescription, "meshparity-diff");
-  app.footer(kFooter);
+  CLI::App app(kDiffDescription, "meshparity-diff");
+  app.footer(kDiffFooter);
   app.set_version_flag("--version", std::string("meshparity-diff ") + MESHPARITY_VERSION);
   std::string left;
   std::vector<std::string> right;

@@ -9,7 +9,7 @@
 namespace meshparity {
 namespace {
 
-constexpr std::size_t kMostShown = 400;  // bytes of a text from a file
+constexpr std::size_t kMostOnAPage = 400;  // bytes of a text from a file
 
 }  // namespace
 
@@ -18,10 +18,10 @@ std::string difference_page(const std::string& source, const std::string& differ
   std::string body = "<h1>meshparity-diff</h1>\n";
   body += fmt::format("<div class=\"verdict{}\">{}</div>\n", difference.empty() ? "" : " failed",
                       difference.empty() ? "the same, bit for bit" : "not the same");
-  body += html::paragraph(printable(source, kMostShown));
+  body += html::paragraph(printable(source, kMostOnAPage));
   if (!difference.empty()) {
     body += "<section class=\"failed\">\n<h2>The first difference</h2>\n" +
-            html::paragraph(printable(difference, kMostShown)) + "</section>\n";
+            html::paragraph(printable(difference, kMostOnAPage)) + "</section>\n";
   }
   if (!tensors.empty()) {
     body += "<section>\n<h2>Every tensor</h2>\n";
@@ -40,7 +40,7 @@ std::string difference_page(const std::string& source, const std::string& differ
       const bool differs = !t.finding.empty();
       open = open || (differs && !found);
       fields.push_back({printable(t.tensor), differs ? fmt::format("{}", t.different) : "",
-                        printable(t.finding, kMostShown), heat_of(1e4 * t.relative, 4), false,
+                        printable(t.finding, kMostOnAPage), heat_of(1e4 * t.relative, 4), false,
                         differs && !found});
       if (differs && t.relative == 0) fields.back().heat = 2;
       found = found || differs;

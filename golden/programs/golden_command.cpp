@@ -16,11 +16,11 @@
 namespace meshparity {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kGoldenDescription =
     "The recorded loss traces: one golden per recipe, whatever the mesh, the schedule and the\n"
     "transport.";
 
-constexpr const char* kFooter =
+constexpr const char* kGoldenFooter =
     "Exit status: 0 the same bits, 1 not, 2 bad usage or input, 3 the environment failed,\n"
     "4 unverified: nothing differs, but the machine kept some run from being made.";
 
@@ -74,8 +74,8 @@ int record_goldens(const std::string& golden_dir, const std::string& only,
 
 int golden_command(const std::vector<std::string>& arguments) {
   require_premises();
-  CLI::App app(kDescription, "meshparity-golden");
-  app.footer(kFooter);
+  CLI::App app(kGoldenDescription, "meshparity-golden");
+  app.footer(kGoldenFooter);
   app.set_version_flag("--version", std::string("meshparity-golden ") + MESHPARITY_VERSION);
   app.require_subcommand(1);
   app.fallthrough();

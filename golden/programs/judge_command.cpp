@@ -20,11 +20,11 @@
 namespace meshparity {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kJudgeDescription =
     "Judges training steps that any framework recorded: every operation, loss, gradient and update\n"
     "against a float64 oracle, within bounds that are derived.";
 
-constexpr const char* kFooter =
+constexpr const char* kJudgeFooter =
     R"(golden/RECORDINGS.md says what a recording is, golden/clients/ has a recorder for PyTorch.
 Two recordings of the same steps are each judged, and compared.
 
@@ -124,8 +124,8 @@ int judge_two(const std::string& first, const std::string& second, const Options
 
 int judge_command(const std::vector<std::string>& arguments) {
   require_premises();
-  CLI::App app(kDescription, "meshparity-judge");
-  app.footer(kFooter);
+  CLI::App app(kJudgeDescription, "meshparity-judge");
+  app.footer(kJudgeFooter);
   app.set_version_flag("--version", std::string("meshparity-judge ") + MESHPARITY_VERSION);
   Options options;
   app.add_option("recording", options.folders, "a folder of recorded steps, or two")

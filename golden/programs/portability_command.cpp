@@ -19,13 +19,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kDescription =
+constexpr const char* kPortabilityDescription =
     "Whether this build on this processor gives the recorded bits: the golden traces, every\n"
     "kernel against its definition, and exp, log, tanh and erf. Needs no other file than the\n"
     "project's golden folder. The SHA-256 of all results are compared between machines by\n"
     "ci/portability.";
 
-constexpr const char* kFooter = "Exit status: 0 the same bits, 1 not, 2 bad usage or input.";
+constexpr const char* kPortabilityFooter =
+    "Exit status: 0 the same bits, 1 not, 2 bad usage or input.";
 
 std::string compiler() {
 #ifdef __clang__
@@ -86,8 +87,8 @@ int check(const std::string& environment, const std::string& golden_dir, bool al
 
 int portability_command(const std::vector<std::string>& arguments) {
   require_premises();
-  CLI::App app(kDescription, "meshparity-portable");
-  app.footer(kFooter);
+  CLI::App app(kPortabilityDescription, "meshparity-portable");
+  app.footer(kPortabilityFooter);
   app.set_version_flag("--version", std::string("meshparity-portable ") + MESHPARITY_VERSION);
   std::string golden_dir = MESHPARITY_GOLDEN_DIR;
   std::string json_path;

@@ -17,12 +17,12 @@
 namespace meshparity {
 namespace {
 
-constexpr const char* kDescription =
+constexpr const char* kTrainDescription =
     "Trains a model as a recipe says, an MLP on characters or GPT-2: on one rank, on a simulated\n"
     "world in this process, or as one rank of an mpirun job. The mesh, the transport and the\n"
     "schedule never change a bit.";
 
-constexpr const char* kFooter =
+constexpr const char* kTrainFooter =
     R"(--model gpt2, here or in the recipe file, decides the defaults. Without --load, parameters
 start at random. With --load they start as saved, at step 0, and what --recipe and the flags do not
 say comes from the saved model's recipe; --resume goes on where a run of --checkpoints stopped, with
@@ -308,8 +308,8 @@ bool TrainOptions::fits_train_single() const {
 }
 
 TrainOptions parse_train_options(const std::vector<std::string>& arguments) {
-  CLI::App app(kDescription, "meshparity-train");
-  app.footer(kFooter);
+  CLI::App app(kTrainDescription, "meshparity-train");
+  app.footer(kTrainFooter);
   app.set_version_flag("--version", std::string("meshparity-train ") + MESHPARITY_VERSION);
   Texts texts;
   add_options(app, texts);

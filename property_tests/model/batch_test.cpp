@@ -14,7 +14,6 @@ namespace meshparity {
 namespace {
 
 using random::from_to;
-using Split = Corpus::Split;
 
 Recipe small_recipe(DataForm form) {
   Recipe recipe = default_recipe(ModelKind::gpt2);
@@ -41,7 +40,7 @@ RC_GTEST_PROP(BatchSource, TheMeanIsOverTheValidTargetsOfTheGlobalBatch, ()) {
   const std::uint64_t step = *from_to(0, 50);
   std::size_t total = 0;
   for (const Range slots : random::random_split({0, recipe.batch}, *from_to(1, 3))) {
-    const MicroBatch part = batches.draw(Split::training, step, slots, room);
+    const MicroBatch part = batches.draw(Corpus::Split::training, step, slots, room);
     total += present(part.targets);
     RC_ASSERT(part.inverse_targets == batches.inverse_targets(step));
     RC_ASSERT(part.rows() == part.targets.size());
@@ -71,7 +70,7 @@ RC_GTEST_PROP(BatchSource, InOrderAnyRankDrawsItsOwnSlots, ()) {
   const std::size_t total = 224 / (recipe.batch * 6);  // of 225 bytes, one is only a successor
   Batch room = batches.room_for(recipe.batch);
   for (const Range slots : random::random_split({0, recipe.batch}, *from_to(1, 3))) {
-    const MicroBatch part = batches.draw(Split::training, step, slots, room);
+    const MicroBatch part = batches.draw(Corpus::Split::training, step, slots, room);
     const std::size_t first = (step % total * recipe.batch + slots.begin) * 6;
     for (std::size_t row = 0; row < part.rows(); ++row) {
       RC_ASSERT(part.tokens[row] == static_cast<Token>(first + row));
@@ -87,16 +86,16 @@ TEST(BatchSource, AWholePartIsEveryTargetOnce) {
   const Corpus corpus = Corpus::stream(text, 6, true);
   const BatchSource batches(recipe, corpus);
   Batch room = batches.room_for(recipe.batch);
-  const std::size_t samples = corpus.consecutive_samples(Split::validation);
+  const std::size_t samples = corpus.consecutive_samples(Corpus::Split::validation);
   EXPECT_EQ(samples, 4U);  // 19 targets
-  const MicroBatch all = batches.consecutive(Split::validation, {0, samples}, room);
+  const MicroBatch all = batches.consecutive(Corpus::Split::validation, {0, samples}, room);
   EXPECT_FALSE(all.training);
   EXPECT_EQ(all.samples(), 4U);
   EXPECT_EQ(present(all.targets), 19U);
   EXPECT_EQ(all.targets[0], 181);
   EXPECT_EQ(all.targets[18], 199);
   EXPECT_EQ(all.targets[19], kNoTarget);
-  const MicroBatch last = batches.consecutive(Split::validation, {3, 4}, room);
+  const MicroBatch last = batches.consecutive(Corpus::Split::validation, {3, 4}, room);
   EXPECT_EQ(last.targets[0], 199);
   EXPECT_EQ(last.rows(), 6U);
 }

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -14,14 +13,13 @@
 #include "oracle/canonical_reference.h"
 #include "property_tests/model/block_cases.h"
 #include "property_tests/random_values.h"
+#include "property_tests/special_floats.h"
 
 namespace meshparity {
 namespace {
 
 using random::floats;
 using random::from_to;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 struct LinearCase {
   LinearSpec spec;

@@ -16,7 +16,6 @@ namespace meshparity {
 namespace {
 
 using random::from_to;
-using Split = Corpus::Split;
 using Tokens = std::vector<Token>;
 constexpr Token kNone = kNoTarget;
 
@@ -30,13 +29,13 @@ Sample room_of(const Corpus& corpus) {
   return {Tokens(corpus.context(), -7), Tokens(corpus.positions(), -7)};
 }
 
-Sample sample_of(const Corpus& corpus, Split split, std::size_t index) {
+Sample sample_of(const Corpus& corpus, Corpus::Split split, std::size_t index) {
   Sample sample = room_of(corpus);
   corpus.sample(split, index, sample.tokens, sample.targets);
   return sample;
 }
 
-Sample consecutive_of(const Corpus& corpus, Split split, std::size_t index) {
+Sample consecutive_of(const Corpus& corpus, Corpus::Split split, std::size_t index) {
   Sample sample = room_of(corpus);
   corpus.consecutive_sample(split, index, sample.tokens, sample.targets);
   return sample;
@@ -58,15 +57,16 @@ TEST(Documents, ByHand) {
   const Corpus corpus = Corpus::documents("ba\r\n\nbbbbb\na\na\na\na\na\na\nb", 3);
   EXPECT_EQ(corpus.vocabulary(), 3U);
   EXPECT_TRUE(corpus.has_boundary());
-  ASSERT_EQ(corpus.samples(Split::training), 9U);
-  ASSERT_EQ(corpus.samples(Split::validation), 1U);
-  EXPECT_EQ(sample_of(corpus, Split::training, 0), (Sample{{0, 2, 1}, {2, 1, 0}}));
-  EXPECT_EQ(sample_of(corpus, Split::training, 1), (Sample{{0, 0, 0}, {0, kNone, kNone}}));
-  EXPECT_EQ(sample_of(corpus, Split::training, 2), (Sample{{0, 2, 2}, {2, 2, 2}})) << "cut";
-  EXPECT_EQ(sample_of(corpus, Split::training, 3), (Sample{{0, 1, 0}, {1, 0, kNone}}));
-  EXPECT_EQ(sample_of(corpus, Split::validation, 0), (Sample{{0, 2, 0}, {2, 0, kNone}}));
-  EXPECT_EQ(consecutive_of(corpus, Split::validation, 0), sample_of(corpus, Split::validation, 0));
-  EXPECT_EQ(corpus.consecutive_samples(Split::validation), 1U);
+  ASSERT_EQ(corpus.samples(Corpus::Split::training), 9U);
+  ASSERT_EQ(corpus.samples(Corpus::Split::validation), 1U);
+  EXPECT_EQ(sample_of(corpus, Corpus::Split::training, 0), (Sample{{0, 2, 1}, {2, 1, 0}}));
+  EXPECT_EQ(sample_of(corpus, Corpus::Split::training, 1), (Sample{{0, 0, 0}, {0, kNone, kNone}}));
+  EXPECT_EQ(sample_of(corpus, Corpus::Split::training, 2), (Sample{{0, 2, 2}, {2, 2, 2}})) << "cut";
+  EXPECT_EQ(sample_of(corpus, Corpus::Split::training, 3), (Sample{{0, 1, 0}, {1, 0, kNone}}));
+  EXPECT_EQ(sample_of(corpus, Corpus::Split::validation, 0), (Sample{{0, 2, 0}, {2, 0, kNone}}));
+  EXPECT_EQ(consecutive_of(corpus, Corpus::Split::validation, 0),
+            sample_of(corpus, Corpus::Split::validation, 0));
+  EXPECT_EQ(corpus.consecutive_samples(Corpus::Split::validation), 1U);
 }
 
 RC_GTEST_PROP(Documents, TargetsAreCountedWithoutDrawingThem, ()) {
@@ -79,9 +79,9 @@ RC_GTEST_PROP(Documents, TargetsAreCountedWithoutDrawingThem, ()) {
   const std::size_t batch = *from_to(1, 12);
   Tokens tokens(batch * corpus.context());
   Tokens targets(batch * corpus.positions());
-  corpus.draw(Split::training, seed, step, 0, tokens, targets);
+  corpus.draw(Corpus::Split::training, seed, step, 0, tokens, targets);
   const auto present = std::ranges::count_if(targets, [](Token t) { return t != kNone; });
-  RC_ASSERT(corpus.drawn_targets(Split::training, seed, step, batch) ==
+  RC_ASSERT(corpus.drawn_targets(Corpus::Split::training, seed, step, batch) ==
             static_cast<std::size_t>(present));
 }
 
@@ -91,12 +91,13 @@ TEST(Stream, EveryByteCountsAndTheLastTenthIsForValidation) {
   EXPECT_EQ(corpus.vocabulary(), 4U);
   EXPECT_FALSE(corpus.has_boundary());
   // 20 bytes: 18 and 2; a window has 3 and a successor.
-  ASSERT_EQ(corpus.samples(Split::training), 15U);
-  EXPECT_EQ(corpus.samples(Split::validation), 0U);
-  EXPECT_EQ(sample_of(corpus, Split::training, 0), (Sample{{3, 1, 0}, {1, 0, 2}}));
-  EXPECT_EQ(sample_of(corpus, Split::training, 14), (Sample{{3, 3, 2}, {3, 2, 0}}));
-  EXPECT_EQ(corpus.consecutive_samples(Split::validation), 1U);
-  EXPECT_EQ(consecutive_of(corpus, Split::validation, 0), (Sample{{3, 0, 0}, {3, kNone, kNone}}));
+  ASSERT_EQ(corpus.samples(Corpus::Split::training), 15U);
+  EXPECT_EQ(corpus.samples(Corpus::Split::validation), 0U);
+  EXPECT_EQ(sample_of(corpus, Corpus::Split::training, 0), (Sample{{3, 1, 0}, {1, 0, 2}}));
+  EXPECT_EQ(sample_of(corpus, Corpus::Split::training, 14), (Sample{{3, 3, 2}, {3, 2, 0}}));
+  EXPECT_EQ(corpus.consecutive_samples(Corpus::Split::validation), 1U);
+  EXPECT_EQ(consecutive_of(corpus, Corpus::Split::validation, 0),
+            (Sample{{3, 0, 0}, {3, kNone, kNone}}));
   EXPECT_EQ(Corpus::stream("ab", 1, true).vocabulary(), 256U);
   EXPECT_EQ(Corpus::stream("ab", 1, true).byte_of(98), 'b');
   EXPECT_THROW(Corpus::stream("", 1, true), UsageError);
@@ -109,9 +110,9 @@ RC_GTEST_PROP(Stream, WindowsNeverCrossThePartsAndSuccessorsFollow, ()) {
   const std::size_t sequence = *from_to(1, 30);
   const Corpus corpus = Corpus::stream(text, sequence, true);
   const std::size_t training = size * 9 / 10;
-  for (const Split split : {Split::training, Split::validation}) {
-    const std::size_t begin = split == Split::training ? 0 : training;
-    const std::size_t end = split == Split::training ? training : size;
+  for (const Corpus::Split split : {Corpus::Split::training, Corpus::Split::validation}) {
+    const std::size_t begin = split == Corpus::Split::training ? 0 : training;
+    const std::size_t end = split == Corpus::Split::training ? training : size;
     const std::size_t windows = end - begin > sequence ? end - begin - sequence : 0;
     RC_ASSERT(corpus.samples(split) == windows);
     for (std::size_t w = 0; w < windows; ++w) {
@@ -140,7 +141,7 @@ RC_GTEST_PROP(Stream, ABatchIsAFunctionOfSeedStepAndSlot, ()) {
   const Corpus corpus = numbered_files({*from_to(0, 40), 17, *from_to(0, 40)}, {30}, 5);
   const std::uint64_t seed = *random::any_seed();
   const std::uint64_t step = *from_to(0, 1000);
-  const Split split = *rc::gen::element(Split::training, Split::validation);
+  const Corpus::Split split = *rc::gen::element(Corpus::Split::training, Corpus::Split::validation);
   const std::size_t batch = *from_to(1, 20);
   Tokens tokens(batch * 5);
   Tokens targets(batch * 5);
@@ -159,21 +160,21 @@ RC_GTEST_PROP(Stream, ABatchIsAFunctionOfSeedStepAndSlot, ()) {
 TEST(TokenFiles, InTheOrderOfLlmcsLoader) {
   // B T = 6: files of 13 (two batches), 6 (none: a successor is missing), 8 (one) tokens.
   const Corpus corpus = numbered_files({13, 6, 8}, {7}, 3);
-  ASSERT_EQ(corpus.batches_in_order(Split::training, 2), 3U);
-  ASSERT_EQ(corpus.batches_in_order(Split::validation, 2), 1U);
-  const auto first_token = [&](Split split, std::uint64_t step, std::size_t slot) {
+  ASSERT_EQ(corpus.batches_in_order(Corpus::Split::training, 2), 3U);
+  ASSERT_EQ(corpus.batches_in_order(Corpus::Split::validation, 2), 1U);
+  const auto first_token = [&](Corpus::Split split, std::uint64_t step, std::size_t slot) {
     return sample_of(corpus, split, corpus.sample_in_order(split, step, slot, 2)).tokens[0];
   };
   const std::vector<Tokens> expected{{0, 3}, {6, 9}, {19, 22}, {0, 3}, {6, 9}, {19, 22}};
   for (std::size_t step = 0; step < expected.size(); ++step) {
     for (std::size_t slot = 0; slot < 2; ++slot) {
-      EXPECT_EQ(first_token(Split::training, step, slot), expected[step][slot]) << step;
+      EXPECT_EQ(first_token(Corpus::Split::training, step, slot), expected[step][slot]) << step;
     }
   }
-  EXPECT_EQ(first_token(Split::training, 3'000'000'000'000 + 2, 1), 22);
-  EXPECT_EQ(first_token(Split::validation, 0, 1), 30);
-  const Sample last =
-      sample_of(corpus, Split::training, corpus.sample_in_order(Split::training, 1, 1, 2));
+  EXPECT_EQ(first_token(Corpus::Split::training, 3'000'000'000'000 + 2, 1), 22);
+  EXPECT_EQ(first_token(Corpus::Split::validation, 0, 1), 30);
+  const Sample last = sample_of(corpus, Corpus::Split::training,
+                                corpus.sample_in_order(Corpus::Split::training, 1, 1, 2));
   EXPECT_EQ(last, (Sample{{9, 10, 11}, {10, 11, 12}}));
 }
 
@@ -196,8 +197,9 @@ RC_GTEST_PROP(TokenFiles, OrderIsThatOfALoaderWithAState, ()) {
       if (++file == sizes.size()) file = begin = 0;
     }
     for (std::size_t slot = 0; slot < batch; ++slot) {
-      const Sample sample = sample_of(corpus, Split::training,
-                                      corpus.sample_in_order(Split::training, step, slot, batch));
+      const Sample sample =
+          sample_of(corpus, Corpus::Split::training,
+                    corpus.sample_in_order(Corpus::Split::training, step, slot, batch));
       for (std::size_t i = 0; i < sequence; ++i) {
         RC_ASSERT(sample.tokens[i] == static_cast<Token>(begin + at + slot * sequence + i));
         RC_ASSERT(sample.targets[i] == sample.tokens[i] + 1);
@@ -210,13 +212,13 @@ RC_GTEST_PROP(TokenFiles, OrderIsThatOfALoaderWithAState, ()) {
 TEST(TokenFiles, WindowsNeverCrossFiles) {
   const Corpus corpus = numbered_files({4, 2, 5}, {3}, 2);
   Tokens starts;
-  for (std::size_t w = 0; w < corpus.samples(Split::training); ++w) {
-    starts.push_back(sample_of(corpus, Split::training, w).tokens[0]);
+  for (std::size_t w = 0; w < corpus.samples(Corpus::Split::training); ++w) {
+    starts.push_back(sample_of(corpus, Corpus::Split::training, w).tokens[0]);
   }
   EXPECT_EQ(starts, (Tokens{0, 1, 6, 7, 8}));
-  EXPECT_EQ(consecutive_of(corpus, Split::training, 1), (Sample{{2, 0}, {3, kNone}}));
-  EXPECT_EQ(consecutive_of(corpus, Split::training, 2), (Sample{{4, 0}, {5, kNone}}));
-  EXPECT_EQ(corpus.consecutive_samples(Split::training), 5U);
+  EXPECT_EQ(consecutive_of(corpus, Corpus::Split::training, 1), (Sample{{2, 0}, {3, kNone}}));
+  EXPECT_EQ(consecutive_of(corpus, Corpus::Split::training, 2), (Sample{{4, 0}, {5, kNone}}));
+  EXPECT_EQ(corpus.consecutive_samples(Corpus::Split::training), 5U);
 }
 
 TEST(Vocabulary, TextsBecomeTokensAndBack) {

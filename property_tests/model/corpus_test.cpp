@@ -17,7 +17,6 @@ namespace meshparity {
 namespace {
 
 using random::from_to;
-using Split = Corpus::Split;
 
 /// The rows of a text the way one would make them by hand.
 struct NaiveCorpus {
@@ -73,7 +72,7 @@ struct DrawnRow {
   Token target;
 };
 
-DrawnRow row_of(const Corpus& corpus, Split split, std::size_t row) {
+DrawnRow row_of(const Corpus& corpus, Corpus::Split split, std::size_t row) {
   DrawnRow drawn{std::vector<Token>(corpus.context(), -1), -1};
   corpus.sample(split, row, drawn.tokens, {&drawn.target, 1});
   return drawn;
@@ -98,12 +97,12 @@ RC_GTEST_PROP(Corpus, RowsAreThoseMadeByHand, ()) {
     RC_ASSERT(corpus.byte_of(static_cast<Token>(t)) == naive.alphabet[t - 1]);
   }
   const std::size_t training = naive.rows.size() * 9 / 10;
-  RC_ASSERT(corpus.samples(Split::training) == training);
-  RC_ASSERT(corpus.samples(Split::validation) == naive.rows.size() - training);
-  RC_ASSERT(corpus.samples(Split::training) >= 1U);
+  RC_ASSERT(corpus.samples(Corpus::Split::training) == training);
+  RC_ASSERT(corpus.samples(Corpus::Split::validation) == naive.rows.size() - training);
+  RC_ASSERT(corpus.samples(Corpus::Split::training) >= 1U);
   for (std::size_t r = 0; r < naive.rows.size(); ++r) {
-    const DrawnRow row = r < training ? row_of(corpus, Split::training, r)
-                                      : row_of(corpus, Split::validation, r - training);
+    const DrawnRow row = r < training ? row_of(corpus, Corpus::Split::training, r)
+                                      : row_of(corpus, Corpus::Split::validation, r - training);
     RC_ASSERT(row.tokens == naive.rows[r].context);
     RC_ASSERT(row.target == naive.rows[r].target);
   }
@@ -111,26 +110,26 @@ RC_GTEST_PROP(Corpus, RowsAreThoseMadeByHand, ()) {
 
 TEST(Corpus, TwoDocumentsByHand) {
   const Corpus corpus("ba\nb", 2);  // a = 1, b = 2
-  using Tokens = std::vector<Token>;
-  ASSERT_EQ(corpus.samples(Split::training), 4U);
-  ASSERT_EQ(corpus.samples(Split::validation), 1U);
+  using TokenRow = std::vector<Token>;
+  ASSERT_EQ(corpus.samples(Corpus::Split::training), 4U);
+  ASSERT_EQ(corpus.samples(Corpus::Split::validation), 1U);
   const std::array<DrawnRow, 4> expected{{{{0, 0}, 2}, {{0, 2}, 1}, {{2, 1}, 0}, {{0, 0}, 2}}};
   for (std::size_t r = 0; r < expected.size(); ++r) {
-    const DrawnRow row = row_of(corpus, Split::training, r);
+    const DrawnRow row = row_of(corpus, Corpus::Split::training, r);
     EXPECT_EQ(row.tokens, expected[r].tokens) << r;
     EXPECT_EQ(row.target, expected[r].target) << r;
   }
-  EXPECT_EQ(row_of(corpus, Split::validation, 0).tokens, (Tokens{0, 2}));
+  EXPECT_EQ(row_of(corpus, Corpus::Split::validation, 0).tokens, (TokenRow{0, 2}));
 }
 
 TEST(Corpus, LineEndsOfBothKindsGiveTheSameRows) {
   const Corpus unix_text("ab\n\nc\n", 3);
   const Corpus dos_text("ab\r\n\r\nc\r\n", 3);
-  ASSERT_EQ(unix_text.samples(Split::training), dos_text.samples(Split::training));
+  ASSERT_EQ(unix_text.samples(Corpus::Split::training), dos_text.samples(Corpus::Split::training));
   EXPECT_EQ(unix_text.vocabulary(), dos_text.vocabulary());
-  for (std::size_t r = 0; r < unix_text.samples(Split::training); ++r) {
-    EXPECT_EQ(row_of(unix_text, Split::training, r).tokens,
-              row_of(dos_text, Split::training, r).tokens);
+  for (std::size_t r = 0; r < unix_text.samples(Corpus::Split::training); ++r) {
+    EXPECT_EQ(row_of(unix_text, Corpus::Split::training, r).tokens,
+              row_of(dos_text, Corpus::Split::training, r).tokens);
   }
   EXPECT_EQ(Corpus("a\rb\n", 1).vocabulary(), 4U);  // inside a line it is a byte like others
 }
@@ -139,7 +138,7 @@ RC_GTEST_PROP(Corpus, ABatchIsAFunctionOfSeedStepAndSlot, ()) {
   const Corpus corpus(random_corpus(), *from_to(1, 6));
   const std::uint64_t seed = *random::any_seed();
   const std::uint64_t step = *from_to(0, 1000);
-  const Split split = *rc::gen::element(Split::training, Split::validation);
+  const Corpus::Split split = *rc::gen::element(Corpus::Split::training, Corpus::Split::validation);
   const std::size_t batch = *from_to(1, 20);
   std::vector<Token> tokens(batch * corpus.context());
   std::vector<Token> targets(batch);
@@ -168,12 +167,12 @@ RC_GTEST_PROP(Corpus, ABatchIsAFunctionOfSeedStepAndSlot, ()) {
 
 TEST(Corpus, EveryRowIsDrawnEquallyOften) {
   const Corpus corpus("abc\nde\n\nfghij\n", 2);
-  const std::size_t rows = corpus.samples(Split::training);
+  const std::size_t rows = corpus.samples(Corpus::Split::training);
   ASSERT_EQ(rows, 12U);
   constexpr std::size_t kDraws = 12000;
   std::vector<double> counts(rows);
   for (std::size_t i = 0; i < kDraws; ++i) {
-    counts[corpus.drawn_sample(Split::training, 7, i / 32, i % 32)] += 1;
+    counts[corpus.drawn_sample(Corpus::Split::training, 7, i / 32, i % 32)] += 1;
   }
   // Six standard deviations of a binomial count.
   const double p = 1.0 / static_cast<double>(rows);
@@ -187,7 +186,7 @@ TEST(Corpus, StepsSlotsAndSeedsDrawDifferently) {
   const auto batch = [&](std::uint64_t seed, std::uint64_t step) {
     std::vector<std::size_t> rows;
     for (std::size_t slot = 0; slot < 8; ++slot) {
-      rows.push_back(corpus.drawn_sample(Split::training, seed, step, slot));
+      rows.push_back(corpus.drawn_sample(Corpus::Split::training, seed, step, slot));
     }
     return rows;
   };

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -12,14 +11,13 @@
 #include "oracle/canonical_reference.h"
 #include "property_tests/model/block_cases.h"
 #include "property_tests/random_values.h"
+#include "property_tests/special_floats.h"
 
 namespace meshparity {
 namespace {
 
 using random::floats;
 using random::from_to;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 struct FeedForwardCase {
   BatchCut batch = random_batch();

@@ -125,7 +125,7 @@ class Transcription {
   std::string bytes_;  // in byte order: those of tokens 1, 2, ...
 };
 
-Recipe small_mlp() {
+Recipe smallest_mlp() {
   Recipe recipe;
   recipe.context = 3;
   recipe.embedding = 2;
@@ -170,7 +170,7 @@ struct Asked {
 
 class GeneratorReference : public testing::TestWithParam<ModelKind> {
  protected:
-  Asked asked_{GetParam() == ModelKind::mlp ? small_mlp() : small_gpt2()};
+  Asked asked_{GetParam() == ModelKind::mlp ? smallest_mlp() : small_gpt2()};
 };
 
 TEST_P(GeneratorReference, SamplesAreTheTranscriptions) {

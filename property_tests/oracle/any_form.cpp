@@ -8,7 +8,7 @@
 
 namespace meshparity {
 
-BoundedMatrix exact(const Floats& x) { return exact_matrix(x.rows, x.columns, x.values); }
+BoundedMatrix exact(const FloatMatrix& x) { return exact_matrix(x.rows, x.columns, x.values); }
 
 double worst_ratio(const std::vector<float>& actual, const BoundedMatrix& expected) {
   EXPECT_EQ(actual.size(), expected.value.size());
@@ -20,9 +20,9 @@ double worst_ratio(const std::vector<float>& actual, const BoundedMatrix& expect
   return worst;
 }
 
-Floats AnyForm::drawn(std::size_t rows, std::size_t columns, float deviation, float mean) {
+FloatMatrix AnyForm::drawn(std::size_t rows, std::size_t columns, float deviation, float mean) {
   std::normal_distribution<float> normal(mean, deviation);
-  Floats x{rows, columns, std::vector<float>(rows * columns)};
+  FloatMatrix x{rows, columns, std::vector<float>(rows * columns)};
   for (float& value : x.values) value = normal(random_);
   return x;
 }
@@ -79,7 +79,7 @@ float AnyForm::dot(const std::vector<float>& a, const std::vector<float>& b) {
   return sum(std::move(products));
 }
 
-std::vector<float> AnyForm::column(const Floats& x, std::size_t j) const {
+std::vector<float> AnyForm::column(const FloatMatrix& x, std::size_t j) const {
   std::vector<float> values(x.rows);
   for (std::size_t i = 0; i < x.rows; ++i) values[i] = x(i, j);
   return values;
@@ -87,14 +87,14 @@ std::vector<float> AnyForm::column(const Floats& x, std::size_t j) const {
 
 namespace {
 
-std::vector<float> row_of(const Floats& x, std::size_t i, std::size_t first = 0,
+std::vector<float> row_of(const FloatMatrix& x, std::size_t i, std::size_t first = 0,
                           std::size_t width = 0) {
   const auto begin = x.values.begin() + static_cast<std::ptrdiff_t>(i * x.columns + first);
   return {begin, begin + static_cast<std::ptrdiff_t>(width == 0 ? x.columns : width)};
 }
 
-Floats transposed(const Floats& x) {
-  Floats y{x.columns, x.rows, std::vector<float>(x.values.size())};
+FloatMatrix transposed(const FloatMatrix& x) {
+  FloatMatrix y{x.columns, x.rows, std::vector<float>(x.values.size())};
   for (std::size_t i = 0; i < x.rows; ++i) {
     for (std::size_t j = 0; j < x.columns; ++j) y(j, i) = x(i, j);
   }
@@ -103,9 +103,10 @@ Floats transposed(const Floats& x) {
 
 }  // namespace
 
-Floats AnyForm::linear(const Floats& x, const Floats& w, bool output_input, const Floats* bias) {
-  const Floats by_output = output_input ? w : transposed(w);
-  Floats y{x.rows, by_output.rows, std::vector<float>(x.rows * by_output.rows)};
+FloatMatrix AnyForm::linear(const FloatMatrix& x, const FloatMatrix& w, bool output_input,
+                            const FloatMatrix* bias) {
+  const FloatMatrix by_output = output_input ? w : transposed(w);
+  FloatMatrix y{x.rows, by_output.rows, std::vector<float>(x.rows * by_output.rows)};
   for (std::size_t i = 0; i < y.rows; ++i) {
     for (std::size_t j = 0; j < y.columns; ++j) {
       std::vector<float> a = row_of(x, i);
@@ -122,7 +123,8 @@ Floats AnyForm::linear(const Floats& x, const Floats& w, bool output_input, cons
   return y;
 }
 
-Floats AnyForm::linear_input_gradient(const Floats& dy, const Floats& w, bool output_input) {
+FloatMatrix AnyForm::linear_input_gradient(const FloatMatrix& dy, const FloatMatrix& w,
+                                           bool output_input) {
   return linear(dy, w, !output_input, nullptr);
 }
 
@@ -145,9 +147,10 @@ float AnyForm::weighted_sum(const std::vector<float>& terms, const std::vector<d
   return sum(std::move(sums));
 }
 
-Floats AnyForm::linear_weight_gradient(const Floats& x, const Floats& dy, bool output_input,
-                                       const std::vector<double>& weights, std::size_t parts) {
-  Floats dw{x.columns, dy.columns, std::vector<float>(x.columns * dy.columns)};
+FloatMatrix AnyForm::linear_weight_gradient(const FloatMatrix& x, const FloatMatrix& dy,
+                                            bool output_input, const std::vector<double>& weights,
+                                            std::size_t parts) {
+  FloatMatrix dw{x.columns, dy.columns, std::vector<float>(x.columns * dy.columns)};
   for (std::size_t i = 0; i < dw.rows; ++i) {
     for (std::size_t j = 0; j < dw.columns; ++j) {
       std::vector<float> products = column(x, i);
@@ -158,9 +161,9 @@ Floats AnyForm::linear_weight_gradient(const Floats& x, const Floats& dy, bool o
   return output_input ? transposed(dw) : dw;
 }
 
-Floats AnyForm::bias_gradient(const Floats& dy, const std::vector<double>& weights,
-                              std::size_t parts) {
-  Floats d{1, dy.columns, std::vector<float>(dy.columns)};
+FloatMatrix AnyForm::bias_gradient(const FloatMatrix& dy, const std::vector<double>& weights,
+                                   std::size_t parts) {
+  FloatMatrix d{1, dy.columns, std::vector<float>(dy.columns)};
   for (std::size_t j = 0; j < dy.columns; ++j) {
     d.values[j] = weighted_sum(column(dy, j), weights, parts);
   }
@@ -184,8 +187,9 @@ std::pair<float, float> AnyForm::statistics(std::span<const float> row, float ep
   return {mean, inverse};
 }
 
-Floats AnyForm::layer_norm(const Floats& x, const Floats& gain, const Floats& bias, float epsilon) {
-  Floats y = x;
+FloatMatrix AnyForm::layer_norm(const FloatMatrix& x, const FloatMatrix& gain,
+                                const FloatMatrix& bias, float epsilon) {
+  FloatMatrix y = x;
   for (std::size_t i = 0; i < x.rows; ++i) {
     const auto [mean, inverse] = statistics(row_of(x, i), epsilon);
     const bool by_scale = coin();
@@ -198,9 +202,9 @@ Floats AnyForm::layer_norm(const Floats& x, const Floats& gain, const Floats& bi
   return y;
 }
 
-Floats AnyForm::layer_norm_input_gradient(const Floats& x, const Floats& gain, const Floats& dy,
-                                          float epsilon) {
-  Floats dx = x;
+FloatMatrix AnyForm::layer_norm_input_gradient(const FloatMatrix& x, const FloatMatrix& gain,
+                                               const FloatMatrix& dy, float epsilon) {
+  FloatMatrix dx = x;
   const auto n = static_cast<float>(x.columns);
   for (std::size_t i = 0; i < x.rows; ++i) {
     const auto [mean, r] = statistics(row_of(x, i), epsilon);
@@ -225,9 +229,10 @@ Floats AnyForm::layer_norm_input_gradient(const Floats& x, const Floats& gain, c
   return dx;
 }
 
-Floats AnyForm::layer_norm_gain_gradient(const Floats& x, const Floats& dy, float epsilon,
-                                         const std::vector<double>& weights, std::size_t parts) {
-  Floats products = x;
+FloatMatrix AnyForm::layer_norm_gain_gradient(const FloatMatrix& x, const FloatMatrix& dy,
+                                              float epsilon, const std::vector<double>& weights,
+                                              std::size_t parts) {
+  FloatMatrix products = x;
   for (std::size_t i = 0; i < x.rows; ++i) {
     const auto [mean, r] = statistics(row_of(x, i), epsilon);
     const bool apart = coin();
@@ -238,8 +243,8 @@ Floats AnyForm::layer_norm_gain_gradient(const Floats& x, const Floats& dy, floa
   return bias_gradient(products, weights, parts);
 }
 
-Floats AnyForm::gelu(const Floats& x, bool by_tanh) {
-  Floats y = x;
+FloatMatrix AnyForm::gelu(const FloatMatrix& x, bool by_tanh) {
+  FloatMatrix y = x;
   constexpr float kFactor = 0.7978845608F;
   for (float& v : y.values) {
     const float inner =
@@ -250,8 +255,8 @@ Floats AnyForm::gelu(const Floats& x, bool by_tanh) {
   return y;
 }
 
-Floats AnyForm::gelu_gradient(const Floats& x, const Floats& dy, bool by_tanh) {
-  Floats dx = x;
+FloatMatrix AnyForm::gelu_gradient(const FloatMatrix& x, const FloatMatrix& dy, bool by_tanh) {
+  FloatMatrix dx = x;
   constexpr float kFactor = 0.7978845608F;
   for (std::size_t i = 0; i < x.values.size(); ++i) {
     const float v = x.values[i];

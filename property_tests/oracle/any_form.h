@@ -15,7 +15,7 @@
 namespace meshparity {
 
 /// (rows, columns), row-major.
-struct Floats {
+struct FloatMatrix {
   std::size_t rows = 0;
   std::size_t columns = 0;
   std::vector<float> values;
@@ -24,7 +24,7 @@ struct Floats {
   float operator()(std::size_t i, std::size_t j) const { return values[i * columns + j]; }
 };
 
-BoundedMatrix exact(const Floats& x);
+BoundedMatrix exact(const FloatMatrix& x);
 
 /// The largest error / bound.
 double worst_ratio(const std::vector<float>& actual, const BoundedMatrix& expected);
@@ -37,37 +37,40 @@ class AnyForm {
   explicit AnyForm(std::uint64_t seed) : random_(seed) {}
 
   /// Normal values of this deviation around `mean`.
-  Floats drawn(std::size_t rows, std::size_t columns, float deviation, float mean = 0);
+  FloatMatrix drawn(std::size_t rows, std::size_t columns, float deviation, float mean = 0);
 
   /// Of all terms, each once: one chain, chains, 8 or 16 lanes or a tree, in any order.
   float sum(std::vector<float> terms);
   /// The same of products, some of them fused.
   float dot(const std::vector<float>& a, const std::vector<float>& b);
 
-  Floats linear(const Floats& x, const Floats& w, bool output_input, const Floats* bias);
-  Floats linear_input_gradient(const Floats& dy, const Floats& w, bool output_input);
+  FloatMatrix linear(const FloatMatrix& x, const FloatMatrix& w, bool output_input,
+                     const FloatMatrix* bias);
+  FloatMatrix linear_input_gradient(const FloatMatrix& dy, const FloatMatrix& w, bool output_input);
   /// Rows of each part are added up, then weighted, or the other way round.
-  Floats linear_weight_gradient(const Floats& x, const Floats& dy, bool output_input,
-                                const std::vector<double>& weights, std::size_t parts);
-  Floats bias_gradient(const Floats& dy, const std::vector<double>& weights, std::size_t parts);
+  FloatMatrix linear_weight_gradient(const FloatMatrix& x, const FloatMatrix& dy, bool output_input,
+                                     const std::vector<double>& weights, std::size_t parts);
+  FloatMatrix bias_gradient(const FloatMatrix& dy, const std::vector<double>& weights,
+                            std::size_t parts);
 
-  Floats layer_norm(const Floats& x, const Floats& gain, const Floats& bias, float epsilon);
-  Floats layer_norm_input_gradient(const Floats& x, const Floats& gain, const Floats& dy,
-                                   float epsilon);
-  Floats layer_norm_gain_gradient(const Floats& x, const Floats& dy, float epsilon,
-                                  const std::vector<double>& weights, std::size_t parts);
+  FloatMatrix layer_norm(const FloatMatrix& x, const FloatMatrix& gain, const FloatMatrix& bias,
+                         float epsilon);
+  FloatMatrix layer_norm_input_gradient(const FloatMatrix& x, const FloatMatrix& gain,
+                                        const FloatMatrix& dy, float epsilon);
+  FloatMatrix layer_norm_gain_gradient(const FloatMatrix& x, const FloatMatrix& dy, float epsilon,
+                                       const std::vector<double>& weights, std::size_t parts);
 
-  Floats gelu(const Floats& x, bool by_tanh);
-  Floats gelu_gradient(const Floats& x, const Floats& dy, bool by_tanh);
+  FloatMatrix gelu(const FloatMatrix& x, bool by_tanh);
+  FloatMatrix gelu_gradient(const FloatMatrix& x, const FloatMatrix& dy, bool by_tanh);
 
-  Floats attention(const Floats& qkv, std::size_t positions, std::size_t heads);
-  Floats attention_gradient(const Floats& qkv, const Floats& dy, std::size_t positions,
-                            std::size_t heads);
+  FloatMatrix attention(const FloatMatrix& qkv, std::size_t positions, std::size_t heads);
+  FloatMatrix attention_gradient(const FloatMatrix& qkv, const FloatMatrix& dy,
+                                 std::size_t positions, std::size_t heads);
 
   /// Each row's loss; 0 without a target.
-  Floats cross_entropy(const Floats& logits, const std::vector<int>& targets);
-  Floats cross_entropy_gradient(const Floats& logits, const std::vector<int>& targets,
-                                const std::vector<double>& scales);
+  FloatMatrix cross_entropy(const FloatMatrix& logits, const std::vector<int>& targets);
+  FloatMatrix cross_entropy_gradient(const FloatMatrix& logits, const std::vector<int>& targets,
+                                     const std::vector<double>& scales);
 
   struct Adam {
     float lr, beta1, beta2, epsilon, decay;
@@ -85,14 +88,14 @@ class AnyForm {
   float off(double exact);
   /// Also by formula 7.1.26 of Abramowitz and Stegun, as PyTorch has it.
   float erf(float x);
-  std::vector<float> column(const Floats& x, std::size_t j) const;
+  std::vector<float> column(const FloatMatrix& x, std::size_t j) const;
   /// Over rows, part by part.
   float weighted_sum(const std::vector<float>& terms, const std::vector<double>& weights,
                      std::size_t parts);
   std::pair<float, float> statistics(std::span<const float> row, float epsilon);
   /// The first n keys of a row of scores -> probabilities.
   std::vector<float> softmax(const std::vector<float>& scores);
-  float score(const Floats& qkv, std::size_t q, std::size_t k, std::size_t column,
+  float score(const FloatMatrix& qkv, std::size_t q, std::size_t k, std::size_t column,
               std::size_t width);
 
   std::mt19937_64 random_;

@@ -36,7 +36,7 @@ std::vector<float> AnyForm::softmax(const std::vector<float>& scores) {
   return powers;
 }
 
-float AnyForm::score(const Floats& qkv, std::size_t q, std::size_t k, std::size_t own,
+float AnyForm::score(const FloatMatrix& qkv, std::size_t q, std::size_t k, std::size_t own,
                      std::size_t width) {
   const std::size_t channels = qkv.columns / 3;
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(width)));
@@ -49,10 +49,10 @@ float AnyForm::score(const Floats& qkv, std::size_t q, std::size_t k, std::size_
   return dot(a, b) * (before ? 1 : scale);
 }
 
-Floats AnyForm::attention(const Floats& qkv, std::size_t positions, std::size_t heads) {
+FloatMatrix AnyForm::attention(const FloatMatrix& qkv, std::size_t positions, std::size_t heads) {
   const std::size_t channels = qkv.columns / 3;
   const std::size_t width = channels / heads;
-  Floats y{qkv.rows, channels, std::vector<float>(qkv.rows * channels)};
+  FloatMatrix y{qkv.rows, channels, std::vector<float>(qkv.rows * channels)};
   for (std::size_t i = 0; i < qkv.rows; ++i) {
     const std::size_t first = i / positions * positions;
     for (std::size_t h = 0; h < heads; ++h) {
@@ -92,13 +92,13 @@ Floats AnyForm::attention(const Floats& qkv, std::size_t positions, std::size_t 
   return y;
 }
 
-Floats AnyForm::attention_gradient(const Floats& qkv, const Floats& dy, std::size_t positions,
-                                   std::size_t heads) {
+FloatMatrix AnyForm::attention_gradient(const FloatMatrix& qkv, const FloatMatrix& dy,
+                                        std::size_t positions, std::size_t heads) {
   const std::size_t channels = qkv.columns / 3;
   const std::size_t width = channels / heads;
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(width)));
-  const Floats y = attention(qkv, positions, heads);
-  Floats d{qkv.rows, qkv.columns, std::vector<float>(qkv.values.size(), 0.0F)};
+  const FloatMatrix y = attention(qkv, positions, heads);
+  FloatMatrix d{qkv.rows, qkv.columns, std::vector<float>(qkv.values.size(), 0.0F)};
   for (std::size_t h = 0; h < heads; ++h) {
     for (std::size_t first = 0; first < qkv.rows; first += positions) {
       for (std::size_t i = first; i < first + positions; ++i) {
@@ -139,8 +139,8 @@ Floats AnyForm::attention_gradient(const Floats& qkv, const Floats& dy, std::siz
   return d;
 }
 
-Floats AnyForm::cross_entropy(const Floats& logits, const std::vector<int>& targets) {
-  Floats losses{logits.rows, 1, std::vector<float>(logits.rows, 0.0F)};
+FloatMatrix AnyForm::cross_entropy(const FloatMatrix& logits, const std::vector<int>& targets) {
+  FloatMatrix losses{logits.rows, 1, std::vector<float>(logits.rows, 0.0F)};
   for (std::size_t i = 0; i < logits.rows; ++i) {
     if (targets[i] < 0) continue;
     std::vector<float> powers(logits.columns);
@@ -156,9 +156,10 @@ Floats AnyForm::cross_entropy(const Floats& logits, const std::vector<int>& targ
   return losses;
 }
 
-Floats AnyForm::cross_entropy_gradient(const Floats& logits, const std::vector<int>& targets,
-                                       const std::vector<double>& scales) {
-  Floats d{logits.rows, logits.columns, std::vector<float>(logits.values.size(), 0.0F)};
+FloatMatrix AnyForm::cross_entropy_gradient(const FloatMatrix& logits,
+                                            const std::vector<int>& targets,
+                                            const std::vector<double>& scales) {
+  FloatMatrix d{logits.rows, logits.columns, std::vector<float>(logits.values.size(), 0.0F)};
   for (std::size_t i = 0; i < logits.rows; ++i) {
     if (targets[i] < 0) continue;
     std::vector<float> row(logits.columns);

@@ -11,11 +11,10 @@
 #include <stdexcept>
 #include <vector>
 
+#include "property_tests/special_floats.h"
+
 namespace meshparity {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 ParameterSpec matrix_spec(std::size_t rows, std::size_t columns) {
   ParameterSpec spec;

@@ -14,6 +14,7 @@
 #include "oracle/recording.h"
 #include "oracle/reference_trainer.h"
 #include "property_tests/oracle/gpt2_cases.h"
+#include "property_tests/oracle/oracle_cases.h"
 
 namespace meshparity {
 namespace {
@@ -39,19 +40,11 @@ Recording recorded(const Recipe& recipe, const Model& model, const Corpus& corpu
   return recording;
 }
 
-std::string difference(std::size_t step, const std::string& name, std::span<const float> expected,
-                       std::span<const float> actual) {
-  ParameterSpec spec = scalar_spec(name);
-  spec.columns = expected.size();
-  const auto found = first_difference(step, spec, Exact(expected), actual);
-  return found ? found->text : "";
-}
-
 std::string difference(std::size_t step, const std::string& prefix, const FloatTensors& expected,
                        const FloatTensors& actual) {
   std::string found;
   for (const auto& [name, values] : expected) {
-    if (found.empty()) found = difference(step, prefix + name, values, actual.at(name));
+    if (found.empty()) found = difference_of(step, prefix + name, values, actual.at(name));
   }
   return found;
 }
@@ -67,13 +60,13 @@ std::string difference(std::size_t s, const Recording::Step& expected,
     found = difference(s, "exp_avg_sq/", expected.second_moments, actual.second_moments);
   }
   for (std::size_t b = 0; b < expected.boundary_values.size() && found.empty(); ++b) {
-    found = difference(s, "boundary " + std::to_string(b), expected.boundary_values[b],
-                       actual.boundary_values.at(b));
+    found = difference_of(s, "boundary " + std::to_string(b), expected.boundary_values[b],
+                          actual.boundary_values.at(b));
   }
-  if (found.empty()) found = difference(s, "loss", {&expected.loss, 1}, {&actual.loss, 1});
+  if (found.empty()) found = difference_of(s, "loss", {&expected.loss, 1}, {&actual.loss, 1});
   for (std::size_t b = expected.boundary_gradients.size(); b-- > 0 && found.empty();) {
-    found = difference(s, "gradient of boundary " + std::to_string(b),
-                       expected.boundary_gradients[b], actual.boundary_gradients.at(b));
+    found = difference_of(s, "gradient of boundary " + std::to_string(b),
+                          expected.boundary_gradients[b], actual.boundary_gradients.at(b));
   }
   return found.empty() ? difference(s, "grad/", expected.gradients, actual.gradients) : found;
 }
@@ -90,11 +83,10 @@ TEST(OneRankGpt2, IsBitForBitTheTranscription) {
                                 : Corpus::stream(text, positions_of(recipe), false);
     const Model model = gpt2(recipe, corpus.vocabulary());
     const Recording run = recorded(recipe, model, corpus, train_single);
-    const Recording expected =
-        recorded(recipe, model, corpus, [](const TrainingRun& reference) {
-          train_reference(reference,
-                          {portable_exp, portable_log, portable_gelu, portable_gelu_derivative});
-        });
+    const Recording expected = recorded(recipe, model, corpus, [](const TrainingRun& reference) {
+      train_reference(reference,
+                      {portable_exp, portable_log, portable_gelu, portable_gelu_derivative});
+    });
     RC_ASSERT(run.steps.size() == recipe.steps);
     RC_ASSERT(expected.steps.size() == recipe.steps);
     for (std::size_t s = 0; s < recipe.steps; ++s) {

@@ -56,21 +56,12 @@ ComputedStep computed_in(const Recording& run, std::size_t step) {
   return {run.steps[step], state_after(run, step)};
 }
 
-/// Empty, or where two numbers or tensors that should have the same bits differ.
-std::string difference(std::size_t step, const std::string& name, std::span<const float> expected,
-                       std::span<const float> actual) {
-  ParameterSpec spec = scalar_spec(name);
-  spec.columns = expected.size();
-  const auto found = first_difference(step, spec, Exact(expected), actual);
-  return found ? found->text : "";
-}
-
 /// Empty, or where a run first differs from the reference trainer's, which took the same steps.
 std::string not_literal(const Recording& expected, const Recording& actual) {
   std::string found;
   const auto compare = [&](std::size_t step, const std::string& name,
                            std::span<const float> of_reference, std::span<const float> of_run) {
-    if (found.empty()) found = difference(step, name, of_reference, of_run);
+    if (found.empty()) found = difference_of(step, name, of_reference, of_run);
   };
   for (std::size_t s = 0; s < expected.steps.size(); ++s) {
     const Recording::Step& step = expected.steps[s];
@@ -194,7 +185,7 @@ Judgement judged_run(Recipe recipe, const std::function<Model(std::size_t)>& mod
   const StepCase last = case_of(recipe, model, corpus, run, recipe.steps - 1);
   const ComputedStep literal = literal_step(last, kModels);
   for (const auto& [name, values] : literal.updated.values) {
-    EXPECT_EQ(difference(recipe.steps, name, values, run.final_values.at(name)), "");
+    EXPECT_EQ(difference_of(recipe.steps, name, values, run.final_values.at(name)), "");
   }
   recipe.steps = 1;
   Recording begin = run;

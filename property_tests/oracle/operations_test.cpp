@@ -54,7 +54,7 @@ struct Case {
 
   AnyForm form;
   std::size_t rows;
-  Floats x, dy, w, w_by_output, bias, gain, shift, d_out, qkv, logits;
+  FloatMatrix x, dy, w, w_by_output, bias, gain, shift, d_out, qkv, logits;
   std::vector<int> targets;
   std::vector<double> weights, scales;
 };
@@ -62,7 +62,7 @@ struct Case {
 /// What an operation should give, and what it gave in one form.
 struct Result {
   BoundedMatrix expected;
-  Floats actual;
+  FloatMatrix actual;
 };
 
 std::map<std::string, Result> all_results(Case& c, const Operations& o) {
@@ -150,12 +150,12 @@ TEST(Operations, MistakesAreFarOutside) {
   // A bias that is not added; a square weight transposed.
   EXPECT_TRUE(outside(c.form.linear(c.x, c.w, false, nullptr).values,
                       o.linear(x, exact(c.w), false, &bias)));
-  const Floats square = c.form.drawn(c.width, c.width, 0.2F);
+  const FloatMatrix square = c.form.drawn(c.width, c.width, 0.2F);
   EXPECT_TRUE(outside(c.form.linear(c.x, square, true, nullptr).values,
                       o.linear(x, exact(square), false, nullptr)));
   // A row that is left out of a weight gradient; all rows with the same weight.
   const BoundedMatrix dw = o.linear_weight_gradient(x, d_out, false, c.row_weights());
-  Floats without = c.d_out;
+  FloatMatrix without = c.d_out;
   for (std::size_t j = 0; j < without.columns; ++j) without(11, j) = 0;
   EXPECT_TRUE(
       outside(c.form.linear_weight_gradient(c.x, without, false, c.weights, c.parts).values, dw));
@@ -180,8 +180,8 @@ TEST(Operations, OnePassVarianceIsWithinTheBound) {
   double worst = 0;
   for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     AnyForm form(seed);
-    const Floats x = form.drawn(20, 24, 1, 300), gain = form.drawn(1, 24, 0.1F, 1);
-    const Floats shift = form.drawn(1, 24, 0.1F);
+    const FloatMatrix x = form.drawn(20, 24, 1, 300), gain = form.drawn(1, 24, 0.1F, 1);
+    const FloatMatrix shift = form.drawn(1, 24, 0.1F);
     const BoundedMatrix bias = exact(shift);
     worst = std::max(
         worst,
@@ -197,27 +197,27 @@ TEST(Operations, OnePassVarianceIsWithinTheBound) {
 TEST(Operations, InheritedBoundsAreReached) {
   AnyForm form(5);
   const Operations o(FreeArithmetic::float32());
-  const Floats x = form.drawn(1, 30, 1), w = form.drawn(30, 1, 1);
-  const auto doubtful = [](const Floats& of) {
+  const FloatMatrix x = form.drawn(1, 30, 1), w = form.drawn(30, 1, 1);
+  const auto doubtful = [](const FloatMatrix& of) {
     BoundedMatrix y = exact(of);
     y.bound.assign(y.value.size(), 1e-3);
     return y;
   };
   /// Each element moved the way that the other factor's sign says.
-  const auto moved = [](Floats of, const Floats& other) {
+  const auto moved = [](FloatMatrix of, const FloatMatrix& other) {
     for (std::size_t i = 0; i < of.values.size(); ++i) {
       of.values[i] += other.values[i] > 0 ? 0.999e-3F : -0.999e-3F;
     }
     return of;
   };
-  const auto reaches = [&](const Floats& a, const Floats& b, const BoundedMatrix& y) {
+  const auto reaches = [&](const FloatMatrix& a, const FloatMatrix& b, const BoundedMatrix& y) {
     const double ratio = worst_ratio({form.dot(a.values, b.values)}, y);
     EXPECT_LE(ratio, 1);
     EXPECT_GT(ratio, 0.95);
   };
   reaches(moved(x, w), w, o.linear(doubtful(x), exact(w), false, nullptr));
   reaches(x, moved(w, x), o.linear(exact(x), doubtful(w), false, nullptr));
-  const Floats away = moved(x, w);
+  const FloatMatrix away = moved(x, w);
   reaches(away, moved(w, away), o.linear(doubtful(x), doubtful(w), false, nullptr));
 }
 
@@ -233,8 +233,8 @@ TEST(Operations, StoredAsBfloat16) {
   const Operations o(FreeArithmetic::bfloat16());
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     Case c(seed);
-    const Floats parameter = c.w;  // of float32, rounded where it is multiplied
-    for (Floats* const x : {&c.x, &c.dy, &c.d_out, &c.w, &c.bias, &c.gain, &c.shift, &c.qkv}) {
+    const FloatMatrix parameter = c.w;  // of float32, rounded where it is multiplied
+    for (FloatMatrix* const x : {&c.x, &c.dy, &c.d_out, &c.w, &c.bias, &c.gain, &c.shift, &c.qkv}) {
       rounded(x->values);
     }
     const BoundedMatrix x = exact(c.x), bias = exact(c.bias), shift = exact(c.shift);
@@ -260,13 +260,13 @@ TEST(Operations, StoredAsBfloat16) {
 /// Factors that are cut off behind 10 bits.
 TEST(Operations, FactorsOfTf32) {
   Case c(1);
-  const auto cut = [](Floats x) {
+  const auto cut = [](FloatMatrix x) {
     for (float& value : x.values) {
       value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xFFFFE000U);
     }
     return x;
   };
-  const Floats actual = c.form.linear(cut(c.x), cut(c.w), false, &c.bias);
+  const FloatMatrix actual = c.form.linear(cut(c.x), cut(c.w), false, &c.bias);
   const BoundedMatrix bias = exact(c.bias);
   const auto ratio = [&](const FreeArithmetic& arithmetic) {
     return worst_ratio(actual.values,
@@ -279,8 +279,8 @@ TEST(Operations, FactorsOfTf32) {
 
 TEST(Operations, LongestChainSharpensLongSums) {
   AnyForm form(1);
-  const Floats x = form.drawn(1, 20'000, 1);
-  const Floats w = form.drawn(20'000, 1, 1);
+  const FloatMatrix x = form.drawn(1, 20'000, 1);
+  const FloatMatrix w = form.drawn(20'000, 1, 1);
   const BoundedMatrix any =
       Operations(FreeArithmetic::float32()).linear(exact(x), exact(w), false, nullptr);
   FreeArithmetic chains = FreeArithmetic::float32();
@@ -291,7 +291,7 @@ TEST(Operations, LongestChainSharpensLongSums) {
 
 TEST(Operations, ScatterAddsUpEveryUseOfARow) {
   AnyForm form(2);
-  const Floats dy = form.drawn(6, 4, 1);
+  const FloatMatrix dy = form.drawn(6, 4, 1);
   const std::vector<std::size_t> places = {2, 0, 2, 2, 1, 0};
   const std::vector<double> weights = {1, 1, 1, 2, 2, 2};
   const BoundedMatrix d =
@@ -313,7 +313,7 @@ TEST(Operations, BoundsHoldThroughSeveralOperations) {
     const BoundedMatrix n = o.layer_norm(exact(c.x), exact(c.gain), &shift, c.epsilon);
     const BoundedMatrix y = o.gelu(o.linear(n, exact(c.w), false, &bias), GeluForm::tanh);
     const float eps = static_cast<float>(c.epsilon);
-    const Floats actual = c.form.gelu(
+    const FloatMatrix actual = c.form.gelu(
         c.form.linear(c.form.layer_norm(c.x, c.gain, c.shift, eps), c.w, false, &c.bias), true);
     EXPECT_LE(worst_ratio(actual.values, y), 1);
     EXPECT_LT(root_mean_square(y.bound), 1e-3 * root_mean_square(y.value));

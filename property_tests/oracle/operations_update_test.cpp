@@ -16,16 +16,16 @@ TEST(OperationsUpdate, AdamWInEveryFormIsWithinItsBounds) {
   double worst = 0;
   for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     AnyForm form(seed);
-    const Floats before = form.drawn(1, 200, 0.1F), gradient = form.drawn(1, 200, 0.01F);
-    const Floats first = form.drawn(1, 200, 0.01F);
-    Floats second = form.drawn(1, 200, 0.01F);
+    const FloatMatrix before = form.drawn(1, 200, 0.1F), gradient = form.drawn(1, 200, 0.01F);
+    const FloatMatrix first = form.drawn(1, 200, 0.01F);
+    FloatMatrix second = form.drawn(1, 200, 0.01F);
     for (float& v : second.values) v *= v;
     const std::size_t update = seed == 1 ? 1 : seed * 10;
     const AnyForm::Adam of_form{1e-3F, 0.9F, 0.999F, 1e-8F, 0.1F, update};
     const AdamWNumbers numbers{static_cast<double>(1e-3F),  static_cast<double>(0.9F),
                                static_cast<double>(0.999F), static_cast<double>(1e-8F),
                                static_cast<double>(0.1F),   update};
-    Floats values = before, m = first, v = second;
+    FloatMatrix values = before, m = first, v = second;
     form.adamw(values.values, m.values, v.values, gradient.values, 0.5F, of_form);
     const AdamWMoments after =
         adamw_moments(exact(gradient), {0.5, 1e-12}, exact(first), exact(second), numbers);
@@ -65,12 +65,12 @@ TEST(OperationsUpdate, SgdInEveryFormIsWithinItsBounds) {
   double worst = 0;
   for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     AnyForm form(seed);
-    const Floats before = form.drawn(1, 200, 0.1F), gradient = form.drawn(1, 200, 0.1F);
+    const FloatMatrix before = form.drawn(1, 200, 0.1F), gradient = form.drawn(1, 200, 0.1F);
     const float lr = 1e-2F, clip = 0.3F, decay = seed % 2 == 0 ? 0.1F : 0;
     const auto sum = [&](float a, float b, float c) {  // a b + c
       return form.coin() ? std::fma(a, b, c) : static_cast<float>(a * b) + c;
     };
-    Floats after = before;
+    FloatMatrix after = before;
     for (std::size_t i = 0; i < after.values.size(); ++i) {
       float& p = after.values[i];
       float d = clip * gradient.values[i];

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "model/mlp.h"
+#include "oracle/compare.h"
 
 namespace meshparity {
 
@@ -294,6 +295,14 @@ void print(const std::string& title, const Judgement& judgement) {
             << ", gradients " << range(part_of(judgement, true)) << " by tensor, blocks alone "
             << range(part_of(judgement, false)) << ", updates "
             << largest_ratio(judgement, "param/") << '\n';
+}
+
+std::string difference_of(std::size_t step, const std::string& name,
+                          std::span<const float> expected, std::span<const float> actual) {
+  ParameterSpec spec = scalar_spec(name);
+  spec.columns = expected.size();
+  const auto found = first_difference(step, spec, Exact(expected), actual);
+  return found ? found->text : "";
 }
 
 }  // namespace meshparity

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 
 #include "model/batch.h"
@@ -86,5 +87,9 @@ double largest_ratio(const Judgement& judgement, const std::string& part);
 double smallest_ratio(const Judgement& judgement, const std::string& part);
 
 void print(const std::string& title, const Judgement& judgement);
+
+/// Empty, or where two numbers or tensors that should have the same bits differ.
+std::string difference_of(std::size_t step, const std::string& name,
+                          std::span<const float> expected, std::span<const float> actual);
 
 }  // namespace meshparity

@@ -14,7 +14,7 @@ exit 0
 END
 tool cmake "root=$tree/build/mutants/tree" \
   'case "$*" in' \
-  '  *-t\ targets*) echo "CMakeFiles/x_test.dir/x_test.cpp.o: CXX" ;;' \
+  '  -S\ *) mkdir -p $root/build/property_tests; echo "x_test.cpp x_test" >$root/build/property_tests/test_programs ;;' \
   '  *--build*)' \
   '    ! grep -q "does not compile" $root/property_tests/x_test.cpp || exit 1' \
   '    mkdir -p $root/build/bin; install -m 755 $root/property_tests/x_test.cpp $root/build/bin/x_test ;;' \

@@ -14,15 +14,12 @@
 #include "golden/jobs/temporary_folder.h"
 #include "model/error.h"
 #include "property_tests/fake_mpirun.h"
+#include "property_tests/says.h"
 
 namespace meshparity {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 ChildResult golden(const std::vector<std::string>& arguments) {
   std::vector<std::string> command = {MESHPARITY_GOLDEN_PROGRAM};

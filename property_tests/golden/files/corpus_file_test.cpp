@@ -16,8 +16,6 @@
 namespace meshparity {
 namespace {
 
-using Split = Corpus::Split;
-
 Corpus read(const std::string& path) {
   Recipe recipe;
   recipe.data = path;
@@ -56,15 +54,15 @@ TEST_F(CorpusFile, IsReadAsItIs) {
   write(text);
   const Corpus from_file = read(path());
   const Corpus direct(text, 3);
-  ASSERT_EQ(from_file.samples(Split::training), direct.samples(Split::training));
+  ASSERT_EQ(from_file.samples(Corpus::Split::training), direct.samples(Corpus::Split::training));
   ASSERT_EQ(from_file.vocabulary(), direct.vocabulary());
-  for (std::size_t r = 0; r < direct.samples(Split::training); ++r) {
+  for (std::size_t r = 0; r < direct.samples(Corpus::Split::training); ++r) {
     std::vector<Token> tokens(3);
     std::vector<Token> expected(3);
     Token target = -1;
     Token expected_target = -2;
-    from_file.sample(Split::training, r, tokens, {&target, 1});
-    direct.sample(Split::training, r, expected, {&expected_target, 1});
+    from_file.sample(Corpus::Split::training, r, tokens, {&target, 1});
+    direct.sample(Corpus::Split::training, r, expected, {&expected_target, 1});
     EXPECT_EQ(target, expected_target);
     EXPECT_EQ(tokens, expected);
   }
@@ -163,7 +161,7 @@ class Gpt2Data : public CorpusFile {
   Token first_token(const Corpus& corpus, std::uint64_t step) const {
     std::vector<Token> tokens(4);
     std::vector<Token> targets(4);
-    const auto split = Split::training;
+    const auto split = Corpus::Split::training;
     corpus.sample(split, corpus.sample_in_order(split, step, 0, recipe_.batch), tokens, targets);
     return tokens[0];
   }
@@ -175,13 +173,13 @@ TEST_F(Gpt2Data, EveryFormIsRead) {
   write("ab\nc\nd\nab\nab\n");
   const Corpus text = read_corpus(recipe_).first;
   EXPECT_EQ(text.bytes(), "\nabcd");
-  EXPECT_EQ(text.samples(Split::training), 7U);  // 13 bytes, 11 to train on
+  EXPECT_EQ(text.samples(Corpus::Split::training), 7U);  // 13 bytes, 11 to train on
   recipe_.all_bytes = true;
   EXPECT_EQ(read_corpus(recipe_).first.vocabulary(), 256U);
   recipe_.form = DataForm::lines;
   const Corpus lines = read_corpus(recipe_).first;
   EXPECT_EQ(lines.bytes(), "abcd");
-  EXPECT_EQ(lines.samples(Split::training), 4U);
+  EXPECT_EQ(lines.samples(Corpus::Split::training), 4U);
   EXPECT_EQ(lines.positions(), 4U);
   recipe_.order = DataOrder::sequential;
   expect_refused("documents are drawn at random");
@@ -199,13 +197,13 @@ TEST_F(Gpt2Data, ShardsAreReadInNameOrder) {
   for (std::size_t step = 0; step < expected.size(); ++step) {
     EXPECT_EQ(first_token(corpus, step), expected[step]) << step;
   }
-  EXPECT_EQ(corpus.consecutive_samples(Split::validation), 0U);
+  EXPECT_EQ(corpus.consecutive_samples(Corpus::Split::validation), 0U);
   recipe_.validation_data = (folder_ / "val.bin").string();
   const auto both = read_corpus(recipe_);
-  EXPECT_EQ(both.first.consecutive_samples(Split::validation), 2U);
+  EXPECT_EQ(both.first.consecutive_samples(Corpus::Split::validation), 2U);
   EXPECT_EQ(both.second, hash) << "what is validated on changes no training";
   recipe_.data = folder_.string();
-  EXPECT_EQ(read_corpus(recipe_).first.batches_in_order(Split::training, 2), 4U) << "*.bin";
+  EXPECT_EQ(read_corpus(recipe_).first.batches_in_order(Corpus::Split::training, 2), 4U) << "*.bin";
   recipe_.data = first;
   EXPECT_EQ(read_corpus(recipe_).second, sha256(read_file(first, "file")));
 }

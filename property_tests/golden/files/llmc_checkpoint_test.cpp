@@ -48,7 +48,7 @@ std::string with_word(std::string bytes, std::size_t word, std::int32_t value) {
   return bytes.replace(4 * word, 4, text);
 }
 
-std::string refusal(const std::string& bytes) {
+std::string llmc_refusal(const std::string& bytes) {
   try {
     parse_llmc_checkpoint(bytes, "some.bin");
   } catch (const UsageError& e) {
@@ -183,7 +183,7 @@ TEST(LlmcCheckpoint, AnotherShapeIsRefusedWithBothValues) {
 
 TEST(LlmcCheckpoint, EveryDamageIsNamed) {
   const std::string good = checkpoint_of(SmallModel::gpt2(true));
-  ASSERT_EQ(refusal(good), "");
+  ASSERT_EQ(llmc_refusal(good), "");
   const std::int32_t most = 2147483647;
   const std::vector<std::tuple<const char*, std::string, const char*>> damages = {
       {"empty", "", "it has 0 bytes, its header alone 1024"},
@@ -206,7 +206,7 @@ TEST(LlmcCheckpoint, EveryDamageIsNamed) {
       {"channels without end", with_word(with_word(good, 6, most - 1), 4, most), "2147483646"},
       {"positions without end", with_word(good, 2, most), "2147483647 positions"}};
   for (const auto& [what, bytes, complaint] : damages) {
-    std::string told = refusal(bytes);
+    std::string told = llmc_refusal(bytes);
     try {
       parse_llmc_checkpoint(bytes, "some.bin");
     } catch (const UsageError& e) {

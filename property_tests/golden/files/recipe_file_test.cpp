@@ -14,6 +14,7 @@
 #include "golden/jobs/temporary_folder.h"
 #include "model/error.h"
 #include "property_tests/random_values.h"
+#include "property_tests/says.h"
 
 namespace meshparity {
 namespace {
@@ -24,17 +25,13 @@ Recipe parsed(const std::string& text) {
   return recipe;
 }
 
-std::string refusal(const std::string& text) {
+std::string recipe_refusal(const std::string& text) {
   try {
     parsed(text);
   } catch (const UsageError& e) {
     return std::string(e.what()) + " / " + e.hint();
   }
   return "";
-}
-
-bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 /// Finite, not negative, of any exponent.
@@ -144,7 +141,7 @@ TEST(RecipeFile, EveryErrorNamesLineValueAndNextStep) {
       {"decay = 1\n", "decay: '1' is unknown"},
   };
   for (const Bad& bad : bads) {
-    const std::string said = refusal(bad.text);
+    const std::string said = recipe_refusal(bad.text);
     EXPECT_TRUE(says(said, bad.complaint)) << bad.text << said;
     EXPECT_TRUE(says(said, "r.recipe:")) << said;
     EXPECT_FALSE(said.ends_with("/ ")) << "no hint: " << said;
@@ -152,7 +149,8 @@ TEST(RecipeFile, EveryErrorNamesLineValueAndNextStep) {
   for (const RecipeField& field : recipe_fields()) {
     for (const ModelKind model : {ModelKind::mlp, ModelKind::gpt2}) {
       if (!field.belongs_to(model)) continue;
-      const std::string said = refusal(fmt::format("width = 3\nmodel = {}\n", name_of(model)));
+      const std::string said =
+          recipe_refusal(fmt::format("width = 3\nmodel = {}\n", name_of(model)));
       EXPECT_TRUE(says(said, std::string(field.key))) << field.key;
     }
   }

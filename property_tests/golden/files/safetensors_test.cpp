@@ -39,7 +39,7 @@ std::size_t header_length(const std::string& bytes) {
 }
 
 /// What parsing says is wrong; empty if nothing.
-std::string refusal(const std::string& bytes) {
+std::string safetensors_refusal(const std::string& bytes) {
   try {
     parse_safetensors(bytes, "some.safetensors");
   } catch (const UsageError& e) {
@@ -106,12 +106,12 @@ RC_GTEST_PROP(Safetensors, SameBytesInSameBytesOut, ()) {
 RC_GTEST_PROP(Safetensors, EveryTruncationIsRefused, ()) {
   const std::string bytes = safetensors_bytes(random_file());
   const std::size_t length = *random::from_to(0, bytes.size() - 1);
-  RC_ASSERT(!refusal(bytes.substr(0, length)).empty());
+  RC_ASSERT(!safetensors_refusal(bytes.substr(0, length)).empty());
 }
 
 RC_GTEST_PROP(Safetensors, TrailingBytesAreRefused, ()) {
   const std::string bytes = safetensors_bytes(random_file());
-  RC_ASSERT(!refusal(bytes + std::string(*random::from_to(1, 9), '\0')).empty());
+  RC_ASSERT(!safetensors_refusal(bytes + std::string(*random::from_to(1, 9), '\0')).empty());
 }
 
 RC_GTEST_PROP(Safetensors, AChangedByteIsRefusedOrReadAsWritten, ()) {
@@ -134,7 +134,7 @@ RC_GTEST_PROP(Safetensors, AChangedByteIsRefusedOrReadAsWritten, ()) {
   }
 }
 
-struct Damage {
+struct DamagedBytes {
   const char* what;
   std::string bytes;
   const char* complaint;
@@ -143,7 +143,7 @@ struct Damage {
 TEST(Safetensors, EveryDamageIsNamed) {
   const auto entry = [](const std::string& rest) { return "{\"w\":{" + rest + "}}"; };
   const std::string good = entry(R"("dtype":"F32","shape":[2],"data_offsets":[0,8])");
-  ASSERT_EQ(refusal(file_with(good, 8)), "");
+  ASSERT_EQ(safetensors_refusal(file_with(good, 8)), "");
   const auto shaped = [&](const std::string& shape, const std::string& offsets) {
     return entry(R"("dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[)" + offsets + "]");
   };
@@ -151,7 +151,7 @@ TEST(Safetensors, EveryDamageIsNamed) {
     return R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[)" + first +
            R"(]},"b":{"dtype":"F32","shape":[1],"data_offsets":[)" + second + "]}}";
   };
-  const std::vector<Damage> damages = {
+  const std::vector<DamagedBytes> damages = {
       {"empty", "", "too few"},
       {"header longer than the file", file_with(good, 8).substr(0, 20), "only 12 follow"},
       {"a text", "emma\nolivia\nava\nisabella\n", "announces a header of"},
@@ -181,9 +181,9 @@ TEST(Safetensors, EveryDamageIsNamed) {
       {"metadata is a list", file_with(R"({"__metadata__":[]})", 0), "__metadata__"},
       {"metadata is a number", file_with(R"({"__metadata__":{"a":1}})", 0), "'a'"},
   };
-  for (const Damage& damage : damages) {
-    EXPECT_NE(refusal(damage.bytes).find(damage.complaint), std::string::npos)
-        << damage.what << ": " << refusal(damage.bytes);
+  for (const DamagedBytes& damage : damages) {
+    EXPECT_NE(safetensors_refusal(damage.bytes).find(damage.complaint), std::string::npos)
+        << damage.what << ": " << safetensors_refusal(damage.bytes);
   }
 }
 
@@ -283,11 +283,12 @@ TEST(Safetensors, DeepNestingIsRefused) {
   for (const char* open : {"[", "{\"a\":"}) {
     std::string nested = "{\"w\":";
     for (int i = 0; i < 200000; ++i) nested += open;
-    EXPECT_NE(refusal(file_with(nested, 0)).find("nested"), std::string::npos);
+    EXPECT_NE(safetensors_refusal(file_with(nested, 0)).find("nested"), std::string::npos);
   }
   const std::string shape = std::string(10, '[') + std::string(10, ']');
   const std::string entry = R"({"w":{"dtype":"F32","data_offsets":[0,4],"shape":)" + shape + "}}";
-  EXPECT_NE(refusal(file_with(entry, 4)).find("is not a whole number"), std::string::npos);
+  EXPECT_NE(safetensors_refusal(file_with(entry, 4)).find("is not a whole number"),
+            std::string::npos);
 }
 
 double seconds_of(const std::function<void()>& work) {
@@ -321,12 +322,12 @@ TEST(Safetensors, ReadingTakesTimeInProportionToTheHeader) {
     for (int i = 0; i < 60000; ++i) text += fmt::format(",\"{}\":0", i);
     return file_with(text + "}}", 0);
   }();
-  EXPECT_LT(seconds_of([&] { EXPECT_NE(refusal(members), ""); }), 5);
+  EXPECT_LT(seconds_of([&] { EXPECT_NE(safetensors_refusal(members), ""); }), 5);
 }
 
 TEST(Safetensors, ErrorsShowNamesInPrintableTextAndCut) {
-  const std::string evil =
-      refusal(file_with(R"({"\u001b]0;x\u0007\u009b":{"dtype":"F32","shape":[1]}})", 0));
+  const std::string evil = safetensors_refusal(
+      file_with(R"({"\u001b]0;x\u0007\u009b":{"dtype":"F32","shape":[1]}})", 0));
   EXPECT_NE(evil.find("\\x1b]0;x\\x07\\xc2\\x9b"), std::string::npos) << evil;
   EXPECT_EQ(evil.find('\x1b'), std::string::npos);
   const std::string name(900000, 'n');
@@ -336,8 +337,8 @@ TEST(Safetensors, ErrorsShowNamesInPrintableTextAndCut) {
         R"({"w":{"dtype":")" + name + R"("}})", R"({"__metadata__":{")" + name + R"(":1}})",
         R"({"w":{"dtype":"F32","data_offsets":[0,0],"shape":[")" + name + R"("]}})",
         R"({"w":1,"w":1,")" + name + R"(":1,")" + name + R"(":1})"}) {
-    EXPECT_LT(refusal(file_with(header, 0)).size(), 1000U) << header.substr(0, 20);
-    EXPECT_NE(refusal(file_with(header, 0)), "") << header.substr(0, 20);
+    EXPECT_LT(safetensors_refusal(file_with(header, 0)).size(), 1000U) << header.substr(0, 20);
+    EXPECT_NE(safetensors_refusal(file_with(header, 0)), "") << header.substr(0, 20);
   }
 }
 

@@ -10,15 +10,12 @@
 #include "golden/files/sha256.h"
 #include "model/error.h"
 #include "property_tests/random_values.h"
+#include "property_tests/says.h"
 
 namespace meshparity {
 namespace {
 
 const std::string kHash(64, 'a');
-
-bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 /// A trace of `steps` steps that records every `every`-th.
 Trace made_trace(std::size_t steps, std::size_t every) {
@@ -53,7 +50,7 @@ Trace random_trace() {
   return trace;
 }
 
-std::string refusal(const std::string& text) {
+std::string trace_refusal(const std::string& text) {
   try {
     parse_trace(text, "a.trace");
   } catch (const UsageError& e) {
@@ -99,7 +96,7 @@ RC_GTEST_PROP(TraceFile, TextReadsBackAsTheSameTrace, ()) {
 
 RC_GTEST_PROP(TraceFile, EveryTruncationIsRefused, ()) {
   const std::string text = text_of(random_trace());
-  RC_ASSERT(!refusal(text.substr(0, *random::from_to(0, text.size() - 1))).empty());
+  RC_ASSERT(!trace_refusal(text.substr(0, *random::from_to(0, text.size() - 1))).empty());
 }
 
 RC_GTEST_PROP(TraceFile, AMissingOrRepeatedLineIsRefused, ()) {
@@ -118,7 +115,7 @@ RC_GTEST_PROP(TraceFile, AMissingOrRepeatedLineIsRefused, ()) {
   }
   std::string damaged;
   for (const std::string& line : lines) damaged += line;
-  RC_ASSERT(!refusal(damaged).empty());
+  RC_ASSERT(!trace_refusal(damaged).empty());
 }
 
 RC_GTEST_PROP(TraceFile, AChangedByteIsRefusedOrReadAsWritten, ()) {
@@ -145,7 +142,7 @@ std::string replaced(const std::string& from, const std::string& to) {
 }
 
 TEST(TraceFile, EveryDamageIsNamedWithItsLine) {
-  ASSERT_EQ(refusal(replaced("\"r\"", "\"s\"")), "");
+  ASSERT_EQ(trace_refusal(replaced("\"r\"", "\"s\"")), "");
   struct Damage {
     std::string text;
     const char* complaint;
@@ -184,8 +181,8 @@ TEST(TraceFile, EveryDamageIsNamedWithItsLine) {
       {text_of(made_trace(2, 1)) + "{}\n", "a.trace:5: text follows"},
   };
   for (const Damage& damage : damages) {
-    EXPECT_TRUE(says(refusal(damage.text), damage.complaint))
-        << damage.complaint << " / " << refusal(damage.text);
+    EXPECT_TRUE(says(trace_refusal(damage.text), damage.complaint))
+        << damage.complaint << " / " << trace_refusal(damage.text);
   }
 }
 
@@ -283,9 +280,10 @@ TEST(TraceFile, TracesOfOneRunJoin) {
   EXPECT_TRUE(says(seam([](Trace& t) { t.header.continues.reset(); }), "begins at step 0"));
   EXPECT_TRUE(says(seam([](Trace& t) { t.header.recipe.lr = 7; }), "recipe.lr"));
   EXPECT_TRUE(says(seam([](Trace& t) { t.header.corpus_sha256[0] = 'b'; }), "corpus_sha256"));
+  EXPECT_TRUE(says(trace_refusal(replaced(R"("reason":"r")", R"("loaded":false)")),
+                   "'loaded' is not true"));
   EXPECT_TRUE(
-      says(refusal(replaced(R"("reason":"r")", R"("loaded":false)")), "'loaded' is not true"));
-  EXPECT_TRUE(says(refusal(replaced(R"("reason":"r")", R"("continues":{"step":1})")), "'digest'"));
+      says(trace_refusal(replaced(R"("reason":"r")", R"("continues":{"step":1})")), "'digest'"));
 }
 
 TEST(TraceFile, Sha256IsThatOfTheStandard) {

@@ -6,13 +6,10 @@
 #include "golden/files/tensor_map.h"
 #include "golden/judge/diagnosis.h"
 #include "property_tests/golden/judge/recorded_gpt2.h"
+#include "property_tests/says.h"
 
 namespace meshparity {
 namespace {
-
-bool says(const std::string& page, const std::string& text) {
-  return page.find(text) != std::string::npos;
-}
 
 std::size_t count(const std::string& page, const std::string& text) {
   std::size_t found = 0;

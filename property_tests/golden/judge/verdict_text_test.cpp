@@ -8,6 +8,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "property_tests/says.h"
+
 namespace meshparity {
 namespace {
 
@@ -35,10 +37,6 @@ StepVerdict verdict_of(const std::vector<VerdictLine>& lines) {
   verdict.step = 3;
   verdict.lines = lines;
   return verdict;
-}
-
-bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 TEST(VerdictText, PremisesNameTheArithmetic) {

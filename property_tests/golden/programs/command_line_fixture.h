@@ -11,6 +11,7 @@
 #include "golden/jobs/child_process.h"
 #include "golden/jobs/mpirun.h"
 #include "golden/jobs/temporary_folder.h"
+#include "property_tests/says.h"
 
 /// Programs run as a user runs them, in a folder of their own.
 namespace meshparity::command_line {
@@ -28,10 +29,6 @@ inline ChildResult run(const std::string& program, const Words& arguments) {
 
 inline ChildResult train(const Words& arguments) {
   return run(MESHPARITY_TRAIN_PROGRAM, arguments);
-}
-
-inline bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 inline std::size_t count(const std::string& text, const std::string& part) {

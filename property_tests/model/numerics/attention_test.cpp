@@ -3,7 +3,6 @@
 #include <rapidcheck/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -13,15 +12,13 @@
 #include "oracle/attention_reference.h"
 #include "property_tests/model/numerics/any_isa.h"
 #include "property_tests/random_values.h"
+#include "property_tests/special_floats.h"
 
 namespace meshparity {
 namespace {
 
 using random::floats;
 using random::from_to;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// A case of attention, as the kernels and as the definition take it.
 struct Case {

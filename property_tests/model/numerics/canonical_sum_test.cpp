@@ -58,7 +58,7 @@ std::vector<float> literal_sum(const Leaves& leaves, Range run) {
   return sums;
 }
 
-void require_same(std::span<const float> actual, std::span<const float> expected) {
+void require_same_sums(std::span<const float> actual, std::span<const float> expected) {
   RC_ASSERT(actual.size() == expected.size());
   for (std::size_t i = 0; i < actual.size(); ++i) {
     if (!same_float(actual[i], expected[i])) RC_ASSERT(actual[i] == expected[i]);
@@ -107,7 +107,7 @@ RC_GTEST_PROP(CanonicalSum, AnySplitGivesTheBitsOfTheDefinition, ()) {
   RC_CLASSIFY(levels == 0, "one stream");
   RC_CLASSIFY(levels > 1, "splits of splits");
   PartialSum sum = spread_sum(leaves, {0, count}, levels);
-  require_same(sum.total(), literal_sum(leaves, {0, count}));
+  require_same_sums(sum.total(), literal_sum(leaves, {0, count}));
 }
 
 RC_GTEST_PROP(CanonicalSum, AnyPartHoldsTheNodesOfTheDefinition, ()) {
@@ -118,7 +118,7 @@ RC_GTEST_PROP(CanonicalSum, AnyPartHoldsTheNodesOfTheDefinition, ()) {
   RC_ASSERT(std::vector<Range>(sum.nodes().begin(), sum.nodes().end()) ==
             reference::canonical_nodes(run, count));
   for (std::size_t n = 0; n < sum.nodes().size(); ++n) {
-    require_same(sum.values(n), literal_sum(leaves, sum.nodes()[n]));
+    require_same_sums(sum.values(n), literal_sum(leaves, sum.nodes()[n]));
   }
   RC_ASSERT(sum.pushed() == run);
 }
@@ -147,7 +147,7 @@ RC_GTEST_PROP(CanonicalSum, OneObjectServesManyRunsAndWidths, ()) {
     for (; at < run.end; ++at) push_leaf(sum, std::span(leaves[at]).first(width));
     for (std::size_t n = 0; n < sum.nodes().size(); ++n) {
       const std::vector<float> values = literal_sum(leaves, sum.nodes()[n]);
-      require_same(sum.values(n), std::span(values).first(width));
+      require_same_sums(sum.values(n), std::span(values).first(width));
     }
   }
 }

@@ -13,12 +13,10 @@
 #include "oracle/compare.h"
 #include "property_tests/model/numerics/ulp_error.h"
 #include "property_tests/random_values.h"
+#include "property_tests/special_floats.h"
 
 namespace meshparity {
 namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 float float_of(std::uint64_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits));

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -15,15 +14,13 @@
 #include "oracle/compare.h"
 #include "property_tests/model/numerics/any_isa.h"
 #include "property_tests/random_values.h"
+#include "property_tests/special_floats.h"
 
 namespace meshparity {
 namespace {
 
 using random::floats;
 using random::from_to;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 float at(const MatrixView& m, std::size_t row, std::size_t column) {
   return m.data[row * m.row_stride + column * m.column_stride];

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -15,15 +14,13 @@
 #include "oracle/canonical_reference.h"
 #include "property_tests/model/numerics/any_isa.h"
 #include "property_tests/random_values.h"
+#include "property_tests/special_floats.h"
 
 namespace meshparity {
 namespace {
 
 using random::floats;
 using random::from_to;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 rc::Gen<std::size_t> some_columns() {
   return rc::gen::oneOf(from_to(1, 9), from_to(1, 40), from_to(100, 130));

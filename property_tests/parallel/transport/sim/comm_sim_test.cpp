@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "property_tests/parallel/transport/comm_test_common.h"
+#include "property_tests/random_values.h"
 
 namespace meshparity {
 namespace {
@@ -54,16 +55,11 @@ std::vector<float> native_sum(const SimOptions& options, const std::vector<float
   return sums;
 }
 
-/// The whole range from the first case on: RapidCheck's own ranges start small.
-rc::Gen<std::size_t> from_to(std::size_t least, std::size_t most) {
-  return rc::gen::resize(rc::kNominalSize, rc::gen::inRange(least, most + 1));
-}
-
 RC_GTEST_PROP(CommSim, EveryOperationDoesWhatItSays, ()) {
   SimOptions options;
-  options.ranks = *from_to(1, 12);
+  options.ranks = *random::from_to(1, 12);
   options.seed = *rc::gen::arbitrary<std::uint64_t>();
-  options.max_delay = *from_to(0, 20);
+  options.max_delay = *random::from_to(0, 20);
   const auto sizes = *rc::gen::arbitrary<std::uint64_t>();
   RC_CLASSIFY(options.ranks == 1, "one rank");
   RC_CLASSIFY(options.ranks > 10, "more than 10 ranks");
