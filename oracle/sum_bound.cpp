@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstring>
 #include <stdexcept>
 #include <utility>
 #include <vector>
+
+#include "oracle/wide_vectors.h"
 
 namespace meshparity::rounding {
 namespace {
@@ -40,6 +44,67 @@ std::size_t longest(const std::vector<Range>& leaves) {
 std::size_t depth_over(std::size_t leaves, SumOrder order) {
   if (leaves == 0) return 0;
   return order == SumOrder::canonical ? tree_depth(leaves) : leaves - 1;
+}
+
+/// One leaf of a row's sums: for each column, sum_k factors[k] rows[k], and the sum of |s| over its
+/// additions.
+struct LeafSum {
+  Index terms;
+  Index columns;
+  const double* factors;  // [term]
+  const double* doubts;   // [term]
+  const double* rows;     // (terms, columns)
+  const double* live;     // the same: 1, and 0 where a factor is certainly 0; or null: all are 1
+  bool fused;
+  double* sums;       // [column]
+  double* roundings;  // [column]
+};
+
+using FourDoubles = double __attribute__((vector_size(32)));
+
+/// Of `count` vectors of columns from j on, which stay in registers.
+template <typename Vector, Index count>
+[[gnu::always_inline]] inline bool sum_columns(const LeafSum& leaf, Index j) {
+  constexpr auto kWidth = static_cast<Index>(sizeof(Vector) / sizeof(double));
+  Vector sums[count] = {};
+  Vector roundings[count] = {};
+  bool touched = false;
+  for (Index k = 0; k < leaf.terms; ++k) {
+    const double factor = leaf.factors[k];
+    if (factor == 0 && leaf.doubts[k] == 0) continue;
+    const Index row = k * leaf.columns + j;
+    for (Index v = 0; v < count; ++v) {
+      Vector values;
+      std::memcpy(&values, leaf.rows + row + v * kWidth, sizeof(values));
+      sums[v] += factor * values;
+    }
+    // +0 and the first term, added as it is, make that term; a product is rounded even there.
+    const bool is_rounded = leaf.fused || touched;
+    touched = true;
+    if (!is_rounded) continue;
+    for (Index v = 0; v < count; ++v) {
+      Vector size = sums[v] < 0 ? -sums[v] : sums[v];
+      if (leaf.live != nullptr) {
+        Vector live;
+        std::memcpy(&live, leaf.live + row + v * kWidth, sizeof(live));
+        size *= live;
+      }
+      roundings[v] += size;
+    }
+  }
+  std::memcpy(leaf.sums + j, sums, sizeof(sums));
+  std::memcpy(leaf.roundings + j, roundings, sizeof(roundings));
+  return touched;
+}
+
+/// Returns whether some term was not certainly 0.
+MESHPARITY_ALSO_FOR_AVX2 bool sum_leaf(const LeafSum& leaf) {
+  bool touched = false;
+  Index j = 0;
+  for (; j + 8 <= leaf.columns; j += 8) touched = sum_columns<FourDoubles, 2>(leaf, j);
+  for (; j + 4 <= leaf.columns; j += 4) touched = sum_columns<FourDoubles, 1>(leaf, j);
+  for (; j < leaf.columns; ++j) touched = sum_columns<double, 1>(leaf, j);
+  return touched;
 }
 
 /// The running error analysis of a sum (Higham, section 4.2). A node of the tree of additions that
@@ -114,39 +179,16 @@ class RunningSum {
 
   bool leaf(Index i, std::size_t number, Index level) {
     const Range terms = leaves_[number];
-    const Index columns = sums_.cols();
-    bool touched = false;
-    Index j = 0;
-    for (; j + 8 <= columns; j += 8) touched = leaf_part<8>(i, terms, j, level);
-    for (; j + 2 <= columns; j += 2) touched = leaf_part<2>(i, terms, j, level);
-    for (; j < columns; ++j) touched = leaf_part<1>(i, terms, j, level);
-    return touched;
-  }
-
-  /// Of `size` columns from j on, which stay in registers.
-  template <Index size>
-  bool leaf_part(Index i, Range terms, Index j, Index level) {
-    using Part = Eigen::Array<double, 1, size>;
-    Part sums = Part::Zero();
-    Part roundings = Part::Zero();
-    bool touched = false;
-    for (auto k = static_cast<Index>(terms.begin); k < static_cast<Index>(terms.end); ++k) {
-      const double factor = a_.value(i, k);
-      if (factor == 0 && a_.bound(i, k) == 0) continue;
-      sums += factor * Eigen::Map<const Part>(&b_.value(k, j));
-      // +0 and the first term, added as it is, make that term; a product is rounded even there.
-      const bool is_rounded = fused_ || touched;
-      touched = true;
-      if (!is_rounded) continue;
-      if (all_live_) {
-        roundings += sums.abs();
-      } else {
-        roundings += Eigen::Map<const Part>(&live_(k, j)) * sums.abs();
-      }
-    }
-    Eigen::Map<Part>(&sums_(level, j)) = sums;
-    Eigen::Map<Part>(&roundings_(level, j)) = roundings;
-    return touched;
+    const auto first = static_cast<Index>(terms.begin);
+    return sum_leaf({.terms = static_cast<Index>(terms.size()),
+                     .columns = sums_.cols(),
+                     .factors = &a_.value.coeffRef(i, first),
+                     .doubts = &a_.bound.coeffRef(i, first),
+                     .rows = &b_.value.coeffRef(first, 0),
+                     .live = all_live_ ? nullptr : &live_.coeffRef(first, 0),
+                     .fused = fused_,
+                     .sums = &sums_.coeffRef(level, 0),
+                     .roundings = &roundings_.coeffRef(level, 0)});
   }
 
   const Rounded& a_;
