@@ -7,6 +7,7 @@
 #include <atomic>
 #include <filesystem>
 #include <future>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -110,22 +111,39 @@ void print_row(const GoldenRecipe& golden, const GoldenResult& result) {
   std::fflush(stdout);
 }
 
-/// Checks all cases, on all cores at once, and prints them in order.
-void check_all(const GoldenRecipe& golden, const Trace& expected,
-               const std::vector<GoldenCase>& cases, std::vector<GoldenResult>& results) {
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < cases.size(); i = next++) {
-      results[i] = check_case(golden, expected, cases[i]);
-    }
-  };
-  std::vector<std::future<void>> workers;
-  for (unsigned w = 0; w < std::max(1U, std::thread::hardware_concurrency()); ++w) {
-    workers.push_back(std::async(std::launch::async, work));
+/// The cases of all recipes, checked on all cores at once: first those within this process, as
+/// ranks of mpirun that wait for each other keep all cores busy.
+class Checks {
+ public:
+  /// All of them, before the start.
+  void add(const GoldenRecipe& golden, const Trace& expected, const GoldenCase& run) {
+    auto& queue = run.transport == "mpi" ? jobs_ : here_;
+    auto& check =
+        queue.emplace_back([&golden, &expected, run] { return check_case(golden, expected, run); });
+    results_.push_back(check.get_future());
   }
-  for (std::future<void>& worker : workers) worker.get();
-  for (const GoldenResult& result : results) print_row(golden, result);
-}
+
+  void start() {
+    std::ranges::move(jobs_, std::back_inserter(here_));
+    for (unsigned w = 0; w < std::max(1U, std::thread::hardware_concurrency()); ++w) {
+      workers_.push_back(std::async(std::launch::async, [this] {
+        for (std::size_t i = next_++; i < here_.size(); i = next_++) here_[i]();
+      }));
+    }
+  }
+
+  /// Of the case that was added as number `i`, as soon as it is there.
+  GoldenResult result(std::size_t i) { return results_[i].get(); }
+
+ private:
+  using Check = std::packaged_task<GoldenResult()>;
+
+  std::vector<Check> here_;  // and all of them, from the start on
+  std::vector<Check> jobs_;
+  std::vector<std::future<GoldenResult>> results_;
+  std::atomic<std::size_t> next_{0};
+  std::vector<std::future<void>> workers_;  // the first to be destroyed: it waits for them
+};
 
 /// Trains a recipe whose corpus is the facts, and asks the model all of them.
 std::optional<RightAnswers> answers_of(const GoldenRecipe& golden) {
@@ -189,6 +207,15 @@ int check_goldens(const GoldenCheckOptions& options) {
     }
     expected.push_back(load_trace(golden.trace_path));
   }
+  std::vector<std::vector<GoldenCase>> cases;
+  std::vector<std::future<std::optional<RightAnswers>>> asked;
+  Checks checks;
+  for (std::size_t g = 0; g < goldens.size(); ++g) {
+    cases.push_back(golden_cases(goldens[g], options.with_sim, options.with_mpi));
+    for (const GoldenCase& run : cases.back()) checks.add(goldens[g], expected[g], run);
+    asked.push_back(std::async(std::launch::async, answers_of, std::cref(goldens[g])));
+  }
+  checks.start();
   print_heading();
   auto json = nlohmann::ordered_json::object();
   json["recipes"] = nlohmann::ordered_json::array();
@@ -196,12 +223,13 @@ int check_goldens(const GoldenCheckOptions& options) {
   std::size_t not_run = 0;
   std::string first_difference;
   for (std::size_t g = 0; g < goldens.size(); ++g) {
-    const auto cases = golden_cases(goldens[g], options.with_sim, options.with_mpi);
-    std::vector<GoldenResult> results(cases.size());
-    auto asked = std::async(std::launch::async, answers_of, std::cref(goldens[g]));
-    check_all(goldens[g], expected[g], cases, results);
+    std::vector<GoldenResult> results;
+    for (std::size_t i = 0; i < cases[g].size(); ++i) {
+      results.push_back(checks.result(runs + i));
+      print_row(goldens[g], results.back());
+    }
     json["recipes"].push_back(json_of(goldens[g], expected[g], results));
-    if (const auto answers = asked.get()) {
+    if (const auto answers = asked[g].get()) {
       fmt::print("{}: after {} steps the model knows {} of {} sums and products\n", goldens[g].name,
                  goldens[g].recipe.steps, answers->right, answers->asked);
       json["recipes"].back()["answers"] = {{"right", answers->right}, {"asked", answers->asked}};
