@@ -118,6 +118,8 @@ void compute_panel(TileColumn tiles, const RowTiles& heights, std::size_t vector
     const bool packs = tiles.packed_right != nullptr;
     tiles.count = packs ? 1 : (higher ? heights.higher : heights.count) - done;
     tiles.left_tile_stride = packed_stride != 0 ? packed_stride : rows * tiles.left_row_stride;
+    tiles.ahead_first = done - 1;  // the first tile packs
+    tiles.ahead_step = heights.count - 1;
     compute(tiles, rows, vectors);
     tiles.left += tiles.count * tiles.left_tile_stride;
     tiles.output += tiles.count * rows * tiles.output_row_stride;
@@ -170,7 +172,11 @@ void wide_product(const ProductTask& task) {
       tiles.right = task.right + first;
       tiles.right_second = second - first;
     }
-    if (pack_right && !transposed) tiles.packed_right = packed_right;
+    if (pack_right && !transposed) {
+      tiles.packed_right = packed_right;
+      tiles.ahead = column + kPanel < task.columns ? tiles.right + kPanel : nullptr;
+      tiles.ahead_stride = task.right_term_stride;
+    }
     compute_panel(tiles, heights, vectors);
   }
 }

@@ -39,6 +39,10 @@ struct TileColumn {
   std::size_t right_term_stride;
   std::size_t right_second;  // where the second vector starts
   float* packed_right;       // gets a copy of what is read: [term * kPanel + lane]; or null
+  const float* ahead;        // the panel that is packed next, which the tiles prefetch; or null
+  std::size_t ahead_stride;  // of its terms: tile i takes ahead_first + i, and every ahead_step-th
+  std::size_t ahead_first;
+  std::size_t ahead_step;
   std::size_t terms;
   std::size_t grain;
   float* output;
@@ -103,6 +107,18 @@ template <bool PacksRight, std::size_t Leaves, std::size_t Rows, std::size_t Vec
   }
 }
 
+/// A tile's share of the panel that is packed next, of these terms: it comes from memory while the
+/// multipliers work. Where the tile that packs it had to wait for it, it took several times as long
+/// as the others.
+inline void prefetch_ahead(const TileColumn& column, std::size_t tile, std::size_t first,
+                           std::size_t terms) {
+  for (std::size_t t = column.ahead_first + tile; t < terms; t += column.ahead_step) {
+    const float* const row = column.ahead + (first + t) * column.ahead_stride;
+    __builtin_prefetch(row, 0, 2);
+    __builtin_prefetch(row + kPanel - 1, 0, 2);
+  }
+}
+
 /// What becomes of the finished sums of a tile.
 template <std::size_t Rows, std::size_t Vectors>
 [[gnu::always_inline]] inline void finish(const TileColumn& column, const Node<Rows, Vectors>& sum,
@@ -161,6 +177,9 @@ void compute_tiles(const TileColumn& tiles) {
                                   column.right_term_stride, column.right_second, packed, terms,
                                   &node);
         number = ++leaves;
+      }
+      if (!PacksRight && column.ahead != nullptr) {
+        prefetch_ahead(column, i, column.terms - rest, terms);
       }
       left += terms * column.left_term_stride;
       right += terms * column.right_term_stride;
