@@ -81,7 +81,8 @@ void remove_temporaries() noexcept {
 void remove_temporaries_on_signals() noexcept {
   const auto set = [](int signal, void (*handler)(int)) {
     struct sigaction action {};
-    if (::sigaction(signal, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return;
+    if (::sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) return;
+    action = {};
     action.sa_handler = handler;
     action.sa_flags = static_cast<int>(SA_RESETHAND);
     ::sigaction(signal, &action, nullptr);

@@ -27,7 +27,8 @@ class TemporaryName {
 void remove_temporaries() noexcept;
 
 /// Signals that end the process (SIGINT, SIGTERM, SIGHUP, SIGABRT and others) remove its temporary
-/// files first. What the caller was started to ignore stays ignored. Writing to a closed pipe or
+/// files first. What the caller was started to ignore stays ignored; handlers of libraries that
+/// were loaded before give way (UCX takes SIGHUP to debug itself). Writing to a closed pipe or
 /// beyond the limit on file sizes becomes an error of that write instead of a signal.
 void remove_temporaries_on_signals() noexcept;
 

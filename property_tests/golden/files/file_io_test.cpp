@@ -212,6 +212,20 @@ TEST_F(FileIo, SignalsRemoveTemporariesAndEndTheProcess) {
   }
 }
 
+TEST_F(FileIo, SignalsThatALibraryHasTakenEndTheProcessToo) {
+  const TemporaryFolder other;
+  EXPECT_EXIT(
+      {
+        ::signal(SIGHUP, [](int /*signal*/) {});
+        remove_temporaries_on_signals();
+        AtomicFile out(other.file("a"));
+        ::raise(SIGHUP);
+        std::_Exit(0);
+      },
+      testing::KilledBySignal(SIGHUP), "");
+  EXPECT_TRUE(fs::is_empty(other.path()));
+}
+
 TEST_F(FileIo, SignalsThatAreIgnoredStayIgnored) {
   EXPECT_EXIT(
       {

@@ -52,12 +52,17 @@ TEST_F(CommandLinePremises, ALibraryThatRoundsOtherwiseLaterLeavesNoResult) {
 
 #ifdef MESHPARITY_WITH_MPI
 
-/// Two ranks with command lines of their own.
+/// Two ranks with command lines of their own. (mpirun's own way, with a colon, crashes mpirun of
+/// Open MPI 5.0.7.)
 Words two_ranks(const Words& first, const Words& second) {
-  Words command = mpirun_command(1, first);
-  command.insert(command.end(), {":", "-n", "1"});
-  command.insert(command.end(), second.begin(), second.end());
-  return command;
+  const std::string size = std::to_string(first.size());
+  Words chosen = {"bash", "-c",
+                  "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then exec \"${@:1:" + size +
+                      "}\"; else shift " + size + "; exec \"$@\"; fi",
+                  "bash"};
+  chosen.insert(chosen.end(), first.begin(), first.end());
+  chosen.insert(chosen.end(), second.begin(), second.end());
+  return mpirun_command(2, chosen);
 }
 
 class DifferentRanks : public CommandLineFixture {
@@ -73,7 +78,10 @@ class DifferentRanks : public CommandLineFixture {
   void expect_different(const Words& first, const Words& second, const Words& complaints) {
     const auto before = contents();
     const auto begin = std::chrono::steady_clock::now();
-    const ChildResult result = run_child(two_ranks(first, second), kDeadline);
+    ChildResult result = run_child(two_ranks(first, second), kDeadline);
+    // Open MPI may have complained before, of networks that it does not find.
+    const std::size_t ours = ("\n" + result.errors).find("\nerror: ");
+    if (ours != std::string::npos) result.errors.erase(0, ours);
     EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
     expect_refused(result, complaints, second.back());
     EXPECT_EQ(count(result.errors, "error: "), 1U) << result.errors;

@@ -98,7 +98,9 @@ TEST(PortabilityJudge, OneOtherBitOfAKernelIsNotProven) {
   EXPECT_EQ(check.name, "dot");
   EXPECT_EQ(check.compared, 9U);
   EXPECT_EQ(check.same, 5U);
-  EXPECT_EQ(check.difference, "dot, case 1, element 1: expected -0x0p+0, got 0x0p+0");
+  // fmt 10 writes another exponent of zero than fmt 9.
+  EXPECT_TRUE(says(check.difference, "dot, case 1, element 1: expected -0x0p")) << check.difference;
+  EXPECT_TRUE(says(check.difference, ", got 0x0p")) << check.difference;
   EXPECT_FALSE(Judge("none").verdict().proven()) << "nothing was compared";
 }
 
