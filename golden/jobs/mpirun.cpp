@@ -10,8 +10,7 @@ std::vector<std::string> mpirun_command(std::size_t ranks,
                                         const std::vector<std::string>& program) {
   std::vector<std::string> command = {"mpirun", "--oversubscribe"};
   if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
-  // What ranks of one machine end up with, after Open MPI has looked for networks for a fifth of a
-  // second.
+  // Ranks of one machine need no network, which Open MPI would look for, for a fifth of a second.
   if (std::getenv("OMPI_MCA_pml") == nullptr) {
     command.insert(command.end(), {"--mca", "pml", "ob1"});
   }
