@@ -19,23 +19,6 @@ extern const KernelTable kernel_table_neon;
 
 namespace {
 
-const KernelTable& table_of(Isa isa) {
-  switch (isa) {
-#ifdef MESHPARITY_WITH_AVX
-    case Isa::avx2:
-      return kernel_table_avx2;
-    case Isa::avx512:
-      return kernel_table_avx512;
-#endif
-#ifdef MESHPARITY_WITH_NEON
-    case Isa::neon:
-      return kernel_table_neon;
-#endif
-    default:
-      return kernel_table_scalar;
-  }
-}
-
 /// The fastest, or the one that was asked for.
 Isa chosen_isa() {
   const std::vector<Isa> available = available_isas();
@@ -54,6 +37,23 @@ Isa chosen_isa() {
 std::atomic<const KernelTable*> table_in_use = nullptr;
 
 }  // namespace
+
+const KernelTable& kernels_of(Isa isa) {
+  switch (isa) {
+#ifdef MESHPARITY_WITH_AVX
+    case Isa::avx2:
+      return kernel_table_avx2;
+    case Isa::avx512:
+      return kernel_table_avx512;
+#endif
+#ifdef MESHPARITY_WITH_NEON
+    case Isa::neon:
+      return kernel_table_neon;
+#endif
+    default:
+      return kernel_table_scalar;
+  }
+}
 
 const char* name_of(Isa isa) {
   switch (isa) {
@@ -89,7 +89,7 @@ std::vector<Isa> available_isas() {
 const KernelTable& kernel_table() {
   const KernelTable* table = table_in_use.load(std::memory_order_relaxed);
   if (table == nullptr) {
-    table = &table_of(chosen_isa());
+    table = &kernels_of(chosen_isa());
     table_in_use.store(table, std::memory_order_relaxed);
   }
   return *table;
@@ -98,11 +98,15 @@ const KernelTable& kernel_table() {
 Isa isa_in_use() {
   const KernelTable& table = kernel_table();
   for (const Isa isa : available_isas()) {
-    if (&table_of(isa) == &table) return isa;
+    if (&kernels_of(isa) == &table) return isa;
   }
   return Isa::scalar;
 }
 
-void use_isa(Isa isa) { table_in_use.store(&table_of(isa), std::memory_order_relaxed); }
+void use_kernels(const KernelTable& kernels) {
+  table_in_use.store(&kernels, std::memory_order_relaxed);
+}
+
+void use_isa(Isa isa) { use_kernels(kernels_of(isa)); }
 
 }  // namespace meshparity

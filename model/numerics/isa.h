@@ -23,6 +23,12 @@ Isa isa_in_use();
 /// Changes it, for this process. No kernel may be running.
 void use_isa(Isa isa);
 
+/// The kernels of an instruction set.
+const KernelTable& kernels_of(Isa isa);
+
+/// The same as use_isa, for kernels that belong to no instruction set: tests have such.
+void use_kernels(const KernelTable& kernels);
+
 /// The kernels of the instruction set in use.
 const KernelTable& kernel_table();
 

@@ -18,9 +18,14 @@
 #include <arm_neon.h>
 #endif
 
+#ifdef MESHPARITY_AVX512_SHAPES  // in plain code, for tests
+#define MESHPARITY_UNROLL
+#define MESHPARITY_UNROLL_TERMS
+#else
 #define MESHPARITY_UNROLL _Pragma("GCC unroll 16")  // before loops over registers
 // Before loops over terms: one that ends after few turns is mispredicted every time.
 #define MESHPARITY_UNROLL_TERMS _Pragma("GCC unroll 4")
+#endif
 
 // Compiled once per instruction set: internal linkage keeps the builds apart.
 // NOLINTBEGIN(google-build-namespaces, misc-definitions-in-headers)
@@ -30,7 +35,7 @@ namespace {
 // A tile of the matrix product: kTileRows x 2 vectors of the output, and kTileLeaves leaves of each
 // of them at once. Their sums fill most of the registers, and leave room for the operands.
 // kPacksLeftRows: a left matrix is packed even if each row lies side by side, by measurement.
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(MESHPARITY_AVX512_SHAPES)
 constexpr std::size_t kLanes = 16;
 constexpr std::size_t kTileRows = 7;
 constexpr std::size_t kTileLeaves = 2;

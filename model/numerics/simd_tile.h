@@ -112,6 +112,7 @@ template <bool PacksRight, std::size_t Leaves, std::size_t Rows, std::size_t Vec
 /// as the others.
 inline void prefetch_ahead(const TileColumn& column, std::size_t tile, std::size_t first,
                            std::size_t terms) {
+  if (column.ahead == nullptr) return;
   for (std::size_t t = column.ahead_first + tile; t < terms; t += column.ahead_step) {
     const float* const row = column.ahead + (first + t) * column.ahead_stride;
     __builtin_prefetch(row, 0, 2);
@@ -178,9 +179,7 @@ void compute_tiles(const TileColumn& tiles) {
                                   &node);
         number = ++leaves;
       }
-      if (!PacksRight && column.ahead != nullptr) {
-        prefetch_ahead(column, i, column.terms - rest, terms);
-      }
+      if (!PacksRight) prefetch_ahead(column, i, column.terms - rest, terms);
       left += terms * column.left_term_stride;
       right += terms * column.right_term_stride;
       if (PacksRight) packed += terms * kPanel;

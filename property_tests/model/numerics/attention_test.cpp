@@ -10,7 +10,7 @@
 #include "model/numerics/philox.h"
 #include "model/numerics/transformer_kernels.h"
 #include "oracle/attention_reference.h"
-#include "property_tests/model/numerics/any_isa.h"
+#include "property_tests/model/numerics/kernel_sets.h"
 #include "property_tests/random_values.h"
 #include "property_tests/special_floats.h"
 
@@ -138,7 +138,7 @@ void expect_definition(const Case& given) {
 }
 
 RC_GTEST_PROP(Attention, HasTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   Case given = random_case(12, 9);
   const rc::Gen<float> kind = rc::gen::noShrink(*random::kind_of_floats());
   given.qkv = floats(3 * given.outputs(), kind);
@@ -147,7 +147,7 @@ RC_GTEST_PROP(Attention, HasTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(Attention, LongSequencesHaveTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   Case given = random_case(70, *rc::gen::element<std::size_t>(8, 40));
   given.shape.samples = 1;
   const rc::Gen<float> kind = rc::gen::noShrink(random::moderate_float());
@@ -157,7 +157,7 @@ RC_GTEST_PROP(Attention, LongSequencesHaveTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(Attention, WhatLiesBehindTheMaskHasNoEffect, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   Case given = random_case(40, 20);
   const rc::Gen<float> kind = rc::gen::noShrink(random::moderate_float());
   given.qkv = floats(3 * given.outputs(), kind);

@@ -12,7 +12,7 @@
 #include "model/numerics/functions.h"
 #include "oracle/canonical_reference.h"
 #include "oracle/compare.h"
-#include "property_tests/model/numerics/any_isa.h"
+#include "property_tests/model/numerics/kernel_sets.h"
 #include "property_tests/random_values.h"
 #include "property_tests/special_floats.h"
 
@@ -68,7 +68,7 @@ float product_element(const MatrixView& left, const MatrixView& right, std::size
 }
 
 RC_GTEST_PROP(Kernels, ProductHasTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t rows = *rc::gen::oneOf(from_to(0, 3), from_to(0, 20));
   const std::size_t columns = *rc::gen::oneOf(from_to(0, 9), from_to(8, 40), from_to(60, 70));
   const std::size_t terms = *rc::gen::oneOf(from_to(0, 5), from_to(0, 40), from_to(90, 130));
@@ -105,7 +105,7 @@ RC_GTEST_PROP(Kernels, ProductHasTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(Kernels, LargeProductsHaveTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   // Large enough for operands to be packed, now and then in blocks of rows, and for tails of every
   // kind.
   const std::size_t rows =
@@ -189,7 +189,7 @@ RC_GTEST_PROP(Kernels, ViewsShowTheRightElements, ()) {
 }
 
 RC_GTEST_PROP(Kernels, RowSumHasTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t size = *rc::gen::oneOf(from_to(0, 20), from_to(0, 200));
   const std::size_t grain =
       *rc::gen::oneOf(rc::gen::just<std::size_t>(1), from_to(1, 40), from_to(1, 220));
@@ -199,7 +199,7 @@ RC_GTEST_PROP(Kernels, RowSumHasTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(Kernels, AddedRowsAreALeaf, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t rows = *from_to(0, 9);
   const std::size_t columns = *from_to(0, 40);
   const rc::Gen<float> kind = *random::kind_of_floats();
@@ -214,7 +214,7 @@ RC_GTEST_PROP(Kernels, AddedRowsAreALeaf, ()) {
 }
 
 RC_GTEST_PROP(Kernels, SumsOfTwoAreElementByElement, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const rc::Gen<float> kind = *random::kind_of_floats();
   const std::vector<float> a = floats(*from_to(0, 70), kind);
   const std::vector<float> b = floats(a.size(), kind);
@@ -224,7 +224,7 @@ RC_GTEST_PROP(Kernels, SumsOfTwoAreElementByElement, ()) {
 }
 
 RC_GTEST_PROP(Kernels, EpilogueIsBiasThenRelu, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t rows = *from_to(0, 5);
   const std::size_t columns = *from_to(0, 40);
   const rc::Gen<float> kind = *random::kind_of_floats();
@@ -244,7 +244,7 @@ RC_GTEST_PROP(Kernels, EpilogueIsBiasThenRelu, ()) {
 }
 
 RC_GTEST_PROP(Kernels, ReluLetsGradientsPassWhereItGaveSomething, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t size = *from_to(0, 40);
   const std::vector<float> input = floats(size, random::special_float());
   const std::vector<float> gradient = floats(size, random::special_float());
@@ -260,7 +260,7 @@ RC_GTEST_PROP(Kernels, ReluLetsGradientsPassWhereItGaveSomething, ()) {
 }
 
 RC_GTEST_PROP(Kernels, RowsAreGatheredAndAddedWhereTheyBelong, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t table_rows = *from_to(1, 5);
   const std::size_t columns = *from_to(1, 40);
   const auto indices = *rc::gen::container<std::vector<std::int32_t>>(
@@ -283,7 +283,7 @@ RC_GTEST_PROP(Kernels, RowsAreGatheredAndAddedWhereTheyBelong, ()) {
 }
 
 RC_GTEST_PROP(Kernels, SoftmaxHasTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t rows = *from_to(0, 5);
   const std::size_t columns = *from_to(1, 70);
   const std::size_t grain = *from_to(1, 80);
@@ -307,7 +307,7 @@ RC_GTEST_PROP(Kernels, SoftmaxHasTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(Kernels, ScaledIsEachTimesTheFactor, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::vector<float> values = floats(*from_to(0, 40), *random::kind_of_floats());
   const float factor = *random::special_float();
   std::vector<float> output(values.size());
@@ -324,7 +324,7 @@ std::uint64_t murmur_finaliser(std::uint64_t x) {
 }
 
 RC_GTEST_PROP(Kernels, DigestAddsAHashOfEachPlaceAndValue, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::vector<float> values = floats(*from_to(0, 70), random::special_float());
   const auto first = *rc::gen::arbitrary<std::uint64_t>();
   std::uint64_t expected = 0;
@@ -351,7 +351,7 @@ TEST(Kernels, ReluAtTheEdges) {
 }
 
 RC_GTEST_PROP(Kernels, UpdateIsOneFusedMultiplyAdd, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t size = *from_to(0, 70);
   const rc::Gen<float> kind = *random::kind_of_floats();
   const std::vector<float> before = floats(size, kind);

@@ -11,6 +11,7 @@
 #include "model/error.h"
 #include "model/numerics/floating_point.h"
 #include "model/numerics/isa.h"
+#include "property_tests/model/numerics/kernel_sets.h"
 
 namespace meshparity {
 namespace {
@@ -88,26 +89,18 @@ TEST(FloatingPoint, ThreadsInheritIt) {
 }
 
 TEST(Premises, KnownBitsComeOutOfEveryInstructionSet) {
-  const Isa before = isa_in_use();
-  for (const Isa isa : available_isas()) {
-    use_isa(isa);
-    EXPECT_NO_THROW(check_known_bits()) << name_of(isa);
-  }
-  use_isa(before);
+  with_each_kernel_set([](const char* name) { EXPECT_NO_THROW(check_known_bits()) << name; });
 }
 
 TEST(Premises, KnownBitsNoticeEveryBendOnEveryInstructionSet) {
-  const Isa before = isa_in_use();
-  for (const Isa isa : available_isas()) {
-    use_isa(isa);
+  with_each_kernel_set([](const char* name) {
     for (const Bend& bend : bends()) {
       const std::string error = error_while(bend, check_known_bits);
-      EXPECT_NE(error.find("single operations"), std::string::npos) << bend.says << ": " << error;
-      EXPECT_NE(error.find("matrix products"), std::string::npos) << bend.says << ": " << error;
-      EXPECT_NE(error.find(name_of(isa)), std::string::npos) << bend.says << ": " << error;
+      EXPECT_NE(error.find("single operations"), std::string::npos) << name << bend.says << error;
+      EXPECT_NE(error.find("matrix products"), std::string::npos) << name << bend.says << error;
+      EXPECT_NE(error.find(name_of(isa_in_use())), std::string::npos) << name << bend.says << error;
     }
-  }
-  use_isa(before);
+  });
 }
 
 TEST(Premises, AProgramSetsWhatIsBent) {

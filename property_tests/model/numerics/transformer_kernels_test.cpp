@@ -12,7 +12,7 @@
 #include "model/numerics/functions.h"
 #include "model/numerics/philox.h"
 #include "oracle/canonical_reference.h"
-#include "property_tests/model/numerics/any_isa.h"
+#include "property_tests/model/numerics/kernel_sets.h"
 #include "property_tests/random_values.h"
 #include "property_tests/special_floats.h"
 
@@ -49,7 +49,7 @@ struct Norm {
 };
 
 RC_GTEST_PROP(LayerNorm, HasTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   Norm norm;
   std::vector<float> output(norm.input.size(), kNan);
   layer_norm(norm.input, norm.gain, norm.bias, norm.moments(), output);
@@ -73,7 +73,7 @@ RC_GTEST_PROP(LayerNorm, HasTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(LayerNorm, BackwardHasTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   Norm norm;
   norm.mean = floats(norm.rows, norm.kind);
   norm.inverse_deviation = floats(norm.rows, norm.kind);
@@ -94,7 +94,7 @@ RC_GTEST_PROP(LayerNorm, BackwardHasTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(LayerNorm, GainsGradientIsALeafOverRows, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   Norm norm;
   norm.mean = floats(norm.rows, norm.kind);
   norm.inverse_deviation = floats(norm.rows, norm.kind);
@@ -122,18 +122,15 @@ TEST(LayerNorm, LanesThatEndEarlyKeepTheirMinusZero) {
   const std::vector<float> gain(17, 1.0F);
   std::vector<float> mean{0.0F};
   std::vector<float> inverse_deviation{1.0F};
-  const Isa before = isa_in_use();
-  for (const Isa isa : available_isas()) {
-    use_isa(isa);
+  with_each_kernel_set([&](const char* name) {
     std::vector<float> gradient = output_gradient;
     layer_norm_backward(input, gain, {mean, inverse_deviation}, gradient, gradient);
-    EXPECT_TRUE(same_float(gradient[16], 0.0F)) << name_of(isa);  // -0 - (n * -0)
-  }
-  use_isa(before);
+    EXPECT_TRUE(same_float(gradient[16], 0.0F)) << name;  // -0 - (n * -0)
+  });
 }
 
 RC_GTEST_PROP(TransformerKernels, GeluIsTheFunctionOfEachElement, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const rc::Gen<float> kind = *rc::gen::element(
       random::any_float(), random::special_float(),
       rc::gen::map(random::moderate_float(), [](float unit) { return 10.0F * unit; }));
@@ -152,7 +149,7 @@ RC_GTEST_PROP(TransformerKernels, GeluIsTheFunctionOfEachElement, ()) {
 }
 
 RC_GTEST_PROP(TransformerKernels, DropoutIsAFunctionOfCoordinates, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t rows = *from_to(0, 4);
   const std::size_t columns = *rc::gen::oneOf(from_to(1, 80), from_to(250, 600));
   const float probability = *rc::gen::element(0.0F, 0.1F, 0.5F, 0.99F);
@@ -182,14 +179,11 @@ TEST(TransformerKernels, DropoutKeepsWhatIsExactlyTheProbability) {
   Dropout dropout{.key = {1, 2}, .step = 3, .place = 4, .first_row = 5};
   dropout.probability = unit_float(philox4x32({0, 5, 3, 4}, dropout.key)[2]);
   dropout.scale = 2.0F;
-  const Isa before = isa_in_use();
-  for (const Isa isa : available_isas()) {
-    use_isa(isa);
+  with_each_kernel_set([&](const char* name) {
     std::vector<float> values(4, 1.0F);
     apply_dropout(dropout, 1, values);
-    EXPECT_EQ(values[2], 2.0F) << name_of(isa);
-  }
-  use_isa(before);
+    EXPECT_EQ(values[2], 2.0F) << name;
+  });
 }
 
 TEST(TransformerKernels, DropoutRefusesCoordinatesThatDoNotFit) {
@@ -207,7 +201,7 @@ TEST(TransformerKernels, DropoutRefusesCoordinatesThatDoNotFit) {
 }
 
 RC_GTEST_PROP(TransformerKernels, AdamWHasTheBitsOfTheDefinition, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const rc::Gen<float> kind = *random::kind_of_floats();
   const std::size_t size = *from_to(0, 70);
   const std::vector<float> gradient = floats(size, kind);
@@ -243,7 +237,7 @@ RC_GTEST_PROP(TransformerKernels, AdamWHasTheBitsOfTheDefinition, ()) {
 }
 
 RC_GTEST_PROP(TransformerKernels, LargestPowersAndLeavesOfRows, ()) {
-  const AnyIsa isa;
+  const AnyKernels isa;
   const std::size_t rows = *from_to(0, 4);
   const std::size_t columns = *from_to(0, 70);
   const std::vector<float> matrix = floats(rows * columns, *random::kind_of_floats());
