@@ -125,7 +125,8 @@ class SelfAttention final : public Block {
     return {heads_.begin * size, heads_.end * size};
   }
 
-  std::unique_ptr<FeatureSum> sum_over_heads(const BlockContext& context, std::size_t per_head) {
+  std::unique_ptr<FeatureSum> sum_over_heads(const BlockContext& context,
+                                             std::size_t per_head) const {
     const std::size_t size = per_head * head_size_;
     return context.group.sum_over(spec_.heads * size, spec_.head_grain * size,
                                   context.most_rows * width_);

@@ -138,7 +138,7 @@ class NormalizedRow {
 
 std::pair<Rows, Rows> Judged::normalize(const Rows& x) {
   const Unknown first = new_unknowns(x.value.cols());
-  Rows n{x, {}};
+  Rows n{{x.value, x.bound}, {}};
   Rounded inverse = exactly(Matrix::Zero(x.value.rows(), 1));
   for (Index b = 0; b < n.value.rows(); ++b) {
     const NormalizedRow row(x.value.row(b), x.bound.row(b), rules_);
@@ -151,7 +151,7 @@ std::pair<Rows, Rows> Judged::normalize(const Rows& x) {
     n.bound.row(b) = errors.bound();
     n.errors.push_back(std::move(errors));
   }
-  return {std::move(n), {inverse, {}}};
+  return {std::move(n), Rows{std::move(inverse), {}}};
 }
 
 /// With n' = n + nu, b = mean(g n) and g' = g + e: beside what is linear in e,
@@ -164,7 +164,7 @@ Rows Judged::normalize_gradient(const Rows& dn, const Rows& n, const Rows& inver
   const double u = unit;
   const double tiny = underflow;
   const Unknown first = new_unknowns(channels);
-  Rows dx{dn, {}};
+  Rows dx{{dn.value, dn.bound}, {}};
   for (Index b = 0; b < dx.value.rows(); ++b) {
     const Row g = dn.value.row(b);
     const Row e = dn.bound.row(b);

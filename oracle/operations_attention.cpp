@@ -49,10 +49,10 @@ class Head {
       : arithmetic_(arithmetic), positions_(static_cast<Index>(heads.positions)) {
     const std::size_t channels = qkv.columns / 3;
     width_ = static_cast<Index>(channels / heads.heads);
-    const std::size_t own = head * static_cast<std::size_t>(width_);
-    q_ = block(qkv, first_row, own);
-    k_ = block(qkv, first_row, channels + own);
-    v_ = block(qkv, first_row, 2 * channels + own);
+    const std::size_t column = head * static_cast<std::size_t>(width_);
+    q_ = block(qkv, first_row, column);
+    k_ = block(qkv, first_row, channels + column);
+    v_ = block(qkv, first_row, 2 * channels + column);
     scale_ = 1 / std::sqrt(static_cast<double>(width_));
     softmax();
   }

@@ -148,7 +148,7 @@ RowErrors::Row RowErrors::project(double factor, const Row& n) {
   const double mean = bound_.sum() * c;
   const double turned = bound_.dot(n.cwiseAbs()) * c;
   const double own = kOracleUnit * static_cast<double>(n.size() + 6) * std::abs(factor);
-  const Row roundings = own * (bound_.array() + mean + n.array().abs() * turned);
+  Row roundings = own * (bound_.array() + mean + n.array().abs() * turned);
   bound_ = generators_.cwiseAbs().colwise().sum();
   return roundings;
 }

@@ -65,6 +65,7 @@ using FourDoubles = double __attribute__((vector_size(32)));
 /// Of `count` vectors of columns from j on, which stay in registers.
 template <typename Vector, Index count>
 [[gnu::always_inline]] inline bool sum_columns(const LeafSum& leaf, Index j) {
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): 1 of a plain double
   constexpr auto kWidth = static_cast<Index>(sizeof(Vector) / sizeof(double));
   Vector sums[count] = {};
   Vector roundings[count] = {};
@@ -207,7 +208,7 @@ constexpr std::size_t kLanes = 16;
 struct LaneSums {
   const Eigen::RowVectorXd& terms;
   const Eigen::RowVectorXd& doubts;
-  bool fused;
+  bool fused = false;
   double roundings = 0;
 
   /// Its sum, and whether some term was not certainly 0.

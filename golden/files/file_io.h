@@ -64,7 +64,7 @@ class AtomicFile {
 
  private:
   void flush();
-  void write_out(std::string_view bytes);
+  void write_out(std::string_view rest);
   [[noreturn]] void fail(const std::string& action) const;
 
   std::string path_;

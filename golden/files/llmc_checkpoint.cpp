@@ -26,9 +26,9 @@ constexpr std::size_t kVocabularyMultiple = 128;
 
 /// The parameters of a layer, in the file's order.
 struct LayerTensor {
-  const char* name;
-  std::size_t outputs;     // in channels
-  std::size_t inputs = 0;  // in channels; 0: a vector
+  const char* name = nullptr;
+  std::size_t outputs = 0;  // in channels
+  std::size_t inputs = 0;   // in channels; 0: a vector
 };
 constexpr std::array<LayerTensor, 12> kLayer = {{{"ln_1.weight", 1},
                                                  {"ln_1.bias", 1},
@@ -132,7 +132,7 @@ double bytes_of(const Sizes& sizes) {
     const double inputs = tensor.inputs == 0 ? 1 : static_cast<double>(tensor.inputs) * channels;
     of_layer += static_cast<double>(tensor.outputs) * channels * inputs;
   }
-  const double rows = static_cast<double>(sizes.padded_vocabulary + sizes.positions + 2);
+  const auto rows = static_cast<double>(sizes.padded_vocabulary + sizes.positions + 2);
   return static_cast<double>(kHeaderBytes) +
          4 * (rows * channels + static_cast<double>(sizes.layers) * of_layer);
 }

@@ -145,7 +145,7 @@ void WritableFile::write(std::size_t begin, std::span<const float> values) {
   }
 }
 
-void WritableFile::start_flush() {
+void WritableFile::start_flush() const {
 #ifdef SYNC_FILE_RANGE_WRITE
   // Only a hint: `flush` tells whether it worked.
   static_cast<void>(::sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE));

@@ -47,7 +47,7 @@ class WritableFile {
   void write(std::size_t begin, std::string_view bytes);
   void write(std::size_t begin, std::span<const float> values);
   /// The disk begins with what was written, while the caller goes on.
-  void start_flush();
+  void start_flush() const;
   /// What was written is on the disk.
   void flush();
 

@@ -66,7 +66,7 @@ std::string colour_of(const MapField& field) {
 }
 
 std::string field_text(const MapField& field) {
-  return fmt::format("<td class=\"field{}\" style=\"background:{}\" title=\"{}\">{}{}</td>",
+  return fmt::format(R"(<td class="field{}" style="background:{}" title="{}">{}{}</td>)",
                      field.first ? " first" : "", colour_of(field), escaped(field.details),
                      field.first ? "first: " : "", escaped(field.text));
 }

@@ -19,9 +19,9 @@ std::string times(double factor) { return fmt::format("{:.6f}", factor); }
 
 }  // namespace
 
-Hypotheses::Hypotheses(const Difference& difference, std::vector<NamedSize> sizes,
-                       const std::vector<std::size_t>& cuts)
-    : difference_(difference), cuts_(cuts) {
+Hypotheses::Hypotheses(Difference difference, std::vector<NamedSize> sizes,
+                       std::vector<std::size_t> cuts)
+    : difference_(std::move(difference)), cuts_(std::move(cuts)) {
   for (NamedSize& size : sizes) {
     if (size.size == 1) continue;
     const auto same = std::ranges::find(sizes_, size.size, &NamedSize::size);

@@ -83,8 +83,7 @@ class Hypotheses {
   static constexpr double kNear = 0.03;
 
   /// `sizes` are what constant factors are named by, `cuts` into how many pieces tensors are cut.
-  Hypotheses(const Difference& difference, std::vector<NamedSize> sizes,
-             const std::vector<std::size_t>& cuts);
+  Hypotheses(Difference difference, std::vector<NamedSize> sizes, std::vector<std::size_t> cuts);
 
   /// Those that need no knowledge of the tensor: a constant factor, zero, sign, transposed, pieces
   /// in another order or missing, rounded to bfloat16.

@@ -79,7 +79,7 @@ class StepValues {
   using Rule = std::function<BoundedMatrix()>;
 
   void add_gpt2();
-  void add_layer(const std::string& layer, const std::string& in, const std::string& out);
+  void add_layer(const std::string& h, const std::string& in, const std::string& out);
   void add_mlp();
   void add_head(const std::string& logits);
   void add_norm(const std::string& operation, const std::string& in);

@@ -8,6 +8,7 @@
 
 #include "golden/jobs/exit_status.h"
 
+// NOLINTNEXTLINE(readability-identifier-naming): CLI11's name
 namespace CLI {
 class App;
 }

@@ -70,7 +70,7 @@ std::uint64_t arithmetic() {
   bits.add(operands[3] * three);
   bits.add(tiny * operands[5]);     // subnormal
   bits.add(operands[6] * 0x1p30F);  // of a subnormal
-  const double wide = static_cast<double>(a);
+  const auto wide = static_cast<double>(a);
   bits.add(wide * wide * wide * wide * wide - wide / three);
   return bits.hash();
 }

@@ -152,7 +152,8 @@ float largest_or_nan(std::size_t size, const float* values) {
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
     const Vector next = load(values + i);
-    in_lane = ((next > in_lane) | (next != next)) ? next : in_lane;  // nothing replaces a NaN
+    // Nothing replaces a NaN. NOLINTNEXTLINE(misc-redundant-expression): only a NaN is not itself
+    in_lane = ((next > in_lane) | (next != next)) ? next : in_lane;
   }
   const auto take = [&](float next) {
     if (next > largest || next != next) largest = next;

@@ -46,18 +46,19 @@ template <std::size_t Rows>
   }
 }
 
-/// packed[t * stride + i] = element t of row i, for Rows rows; those beyond `rows` repeat the last.
-/// With a stride below Rows the surplus rows of a term are overwritten by the next term. Those of
-/// the last term remain behind the packed values: there must be room for them. `readable` rows, at
-/// least `rows`, may be read.
+/// packed[t * packed_stride + i] = element t of row i, for Rows rows; those beyond `rows` repeat
+/// the last. With a stride below Rows the surplus rows of a term are overwritten by the next term.
+/// Those of the last term remain behind the packed values: there must be room for them. `readable`
+/// rows, at least `rows`, may be read.
 template <std::size_t Rows>
 void pack_rows(const float* matrix, std::size_t rows, std::size_t readable, std::size_t row_stride,
-               std::size_t terms, std::size_t term_stride, float* packed, std::size_t stride) {
+               std::size_t terms, std::size_t term_stride, float* packed,
+               std::size_t packed_stride) {
   if (row_stride == 1) {
     for (std::size_t t = 0; t < terms; ++t) {
       const float* const from = matrix + t * term_stride;
       const Vector term = readable < kLanes ? load_first(from, rows) : load(from);
-      __builtin_memcpy(packed + t * stride, &term, Rows * sizeof(float));
+      __builtin_memcpy(packed + t * packed_stride, &term, Rows * sizeof(float));
     }
     return;
   }
@@ -65,10 +66,12 @@ void pack_rows(const float* matrix, std::size_t rows, std::size_t readable, std:
   for (std::size_t i = 0; i < Rows; ++i) row[i] = matrix + (i < rows ? i : rows - 1) * row_stride;
   std::size_t t = 0;
   if (term_stride == 1) {
-    for (; t + kLanes <= terms; t += kLanes) transpose_block(row, t, packed + t * stride, stride);
+    for (; t + kLanes <= terms; t += kLanes) {
+      transpose_block(row, t, packed + t * packed_stride, packed_stride);
+    }
   }
   for (; t < terms; ++t) {
-    for (std::size_t i = 0; i < Rows; ++i) packed[t * stride + i] = row[i][t * term_stride];
+    for (std::size_t i = 0; i < Rows; ++i) packed[t * packed_stride + i] = row[i][t * term_stride];
   }
 }
 

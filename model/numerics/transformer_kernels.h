@@ -20,6 +20,7 @@ struct RowMoments {
   std::span<float> mean;
   std::span<float> inverse_deviation;
 
+  // NOLINTNEXTLINE(google-explicit-constructor): as a span of values is one of constant values
   operator SavedMoments() const { return {mean, inverse_deviation}; }
 };
 inline constexpr float kLayerNormEpsilon = 1e-5F;
