@@ -26,8 +26,8 @@ constexpr std::size_t kPackTerms = 16;  // at once, where their rows lie side by
 // not for fewer rows than make up for packing the right matrix once more.
 constexpr std::size_t kBlockElements = 1 << 17;
 constexpr std::size_t kBlockRows = 40 * kTileRows;
-// RowTiles cuts this many rows or more into tiles of at least kLeastPackingRows.
-static_assert(kPackRightRows >= kTileRows * (kTileRows - 1));
+// RowTiles cuts this many rows or more so that the first tile is a full one.
+static_assert(kPackRightRows > (kTileRows - 1) * (kTileRows - 1));
 
 /// One panel of a transposed right matrix, the vectors of columns that start at `first` and
 /// `second`: packed[t * kPanel + lane].

@@ -198,9 +198,6 @@ void compute_tiles(const TileColumn& tiles) {
 
 using ComputeTiles = void (*)(const TileColumn& tiles);
 
-/// Only tall products pack the right matrix, so their tiles have at least this many rows.
-constexpr std::size_t kLeastPackingRows = kTileRows > 1 ? kTileRows - 1 : 1;
-
 /// The instance for tiles of `rows` rows, First <= rows <= kTileRows.
 template <bool LeftPacked, bool PacksRight, std::size_t Vectors, std::size_t First,
           std::size_t... More>
@@ -212,7 +209,8 @@ ComputeTiles tiles_of(std::size_t rows, std::index_sequence<More...> /*all*/) {
 
 template <bool LeftPacked, bool PacksRight>
 ComputeTiles tiles_of(std::size_t rows, std::size_t vectors) {
-  constexpr std::size_t kFirst = PacksRight ? kLeastPackingRows : 1;
+  // Only tall products pack the right matrix: their first tile, which does, is a full one.
+  constexpr std::size_t kFirst = PacksRight ? kTileRows : 1;
   constexpr auto kAll = std::make_index_sequence<kTileRows - kFirst + 1>();
   return vectors == 1 ? tiles_of<LeftPacked, PacksRight, 1, kFirst>(rows, kAll)
                       : tiles_of<LeftPacked, PacksRight, 2, kFirst>(rows, kAll);
